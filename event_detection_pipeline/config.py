@@ -1,0 +1,210 @@
+"""The settings of a household: one typed object from `event_detection.toml` and the environment.
+
+The environment wins over the file, the file over the defaults. `MONGODB_URI` and `MONGODB_DATABASE` are Chronicle's own
+names; every other key is `EVENT_DETECTION_<KEY>`, nested with two underscores (`EVENT_DETECTION_TRAINING__EPOCHS=5`).
+"""
+
+import os
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+CONFIG_FILE = "event_detection.toml"
+CONFIG_ENV = "EVENT_DETECTION_CONFIG"
+
+# Whisper hears at most 30 s at once (log-mel input of 3000 frames, 10 ms each; Radford et al. 2022, section 2.2).
+MAX_CLIP_SECONDS = 30.0
+SAMPLE_RATE = 16_000  # Hz, the only rate Whisper takes
+
+
+class SettingsError(ValueError):
+    """A setting has a wrong value; the message is one line that names the key."""
+
+
+class Section(BaseModel):
+    """A table of the config file; a key it does not know is an error, so that a typo is heard."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EventSettings(Section):
+    """An event to hear: its name, its tag in people's transcripts, and the marker the adapter learns to write."""
+
+    name: str = Field(default="event", pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    source_tag: str = ""
+    target_token: str = ""
+
+    def model_post_init(self, _context: object) -> None:
+        # Derived defaults: `sneeze` alone is a complete event in the config file.
+        object.__setattr__(self, "source_tag", self.source_tag or f"<{self.name}>")
+        object.__setattr__(self, "target_token", self.target_token or f"{self.name.upper()}_DETECTED")
+
+
+class ClipSettings(Section):
+    """How conversations are cut to clips; lengths in seconds."""
+
+    target_seconds: float = Field(default=12.0, gt=1.0, le=MAX_CLIP_SECONDS)
+    max_seconds: float = Field(default=MAX_CLIP_SECONDS, gt=1.0, le=MAX_CLIP_SECONDS)
+    validation_fraction: float = Field(default=0.15, gt=0.0, lt=0.5)
+    test_fraction: float = Field(default=0.15, gt=0.0, lt=0.5)
+
+
+class LoraSettings(Section):
+    """Where LoRA sits and how large it is (https://arxiv.org/abs/2106.09685)."""
+
+    rank: int = Field(default=16, ge=1, le=256)
+    alpha: int = Field(default=32, ge=1)
+    dropout: float = Field(default=0.05, ge=0.0, lt=1.0)
+    part: Literal["encoder", "decoder", "both"] = "encoder"
+    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
+
+
+class TrainingSettings(Section):
+    """How an adapter is trained."""
+
+    epochs: int = Field(default=12, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0.0)
+    batch_size: int = Field(default=8, ge=1)
+    weight_decay: float = Field(default=0.01, ge=0.0)
+    warmup_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
+    max_grad_norm: float = Field(default=1.0, gt=0.0)
+    patience_epochs: int = Field(default=4, ge=1)
+    seed: int = 0
+
+
+class EvaluationSettings(Section):
+    """How a threshold is chosen and when a candidate replaces the promoted adapter."""
+
+    target_false_alarm_rate: float = Field(default=0.05, gt=0.0, lt=1.0)
+    default_threshold: float = Field(default=0.5, gt=0.0, lt=1.0)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1.0)
+    max_average_precision_drop: float = Field(default=0.05, ge=0.0, lt=1.0)
+    min_test_events: int = Field(default=20, ge=1)
+
+
+class ScanSettings(Section):
+    """How new conversations are scanned."""
+
+    batch_size: int = Field(default=8, ge=1)
+    limit: int | None = Field(default=None, ge=1)
+
+
+class AutomationSettings(Section):
+    """When Dagster works by itself."""
+
+    timezone: str = "UTC"
+    export_cron: str = "0 2 * * *"
+    retrain_cron: str = "0 3 * * 0"
+    retrain_after_new_samples: int = Field(default=20, ge=1)
+
+
+class Settings(BaseSettings):
+    """Everything a run needs to know. Immutable; read once by `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="EVENT_DETECTION_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+    )
+
+    mongodb_uri: SecretStr = Field(
+        default=SecretStr("mongodb://localhost:27017"), validation_alias=AliasChoices("MONGODB_URI", "mongodb_uri")
+    )
+    mongodb_database: str = Field(
+        default="chronicle", min_length=1, validation_alias=AliasChoices("MONGODB_DATABASE", "mongodb_database")
+    )
+    data_dir: Path = Path("data")
+    base_model: str = Field(default="unsloth/whisper-large-v3", min_length=1)
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    min_samples: int = Field(default=50, ge=0)
+    events: Annotated[tuple[EventSettings, ...], Field(min_length=1)] = (EventSettings(),)
+    clips: ClipSettings = ClipSettings()
+    lora: LoraSettings = LoraSettings()
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    scan: ScanSettings = ScanSettings()
+    automation: AutomationSettings = AutomationSettings()
+
+    @field_validator("events")
+    @classmethod
+    def _names_are_unique(cls, events: tuple[EventSettings, ...]) -> tuple[EventSettings, ...]:
+        for what in ("name", "source_tag", "target_token"):
+            values = [getattr(event, what) for event in events]
+            if len(set(values)) != len(values):
+                raise ValueError(f"two events share the same {what}")
+        return events
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+
+    @cached_property
+    def database_name(self) -> str:
+        """The database named in the URI's path if there is one, else `mongodb_database`."""
+        path = re.match(r"mongodb(?:\+srv)?://[^/]*/([^/?]+)", self.mongodb_uri.get_secret_value())
+        return path.group(1) if path else self.mongodb_database
+
+    @property
+    def audio_dir(self) -> Path:
+        return self.data_dir / "audio"
+
+    @property
+    def manifest_dir(self) -> Path:
+        return self.data_dir / "manifests"
+
+    @property
+    def adapter_dir(self) -> Path:
+        return self.data_dir / "adapters"
+
+    def event(self, name: str) -> EventSettings:
+        """The event of that name. Raises SettingsError that lists the known ones."""
+        for event in self.events:
+            if event.name == name:
+                return event
+        known = ", ".join(event.name for event in self.events)
+        raise SettingsError(f"no event is called {name!r}; events in the configuration: {known}")
+
+
+def config_file() -> Path:
+    """The file settings are read from: `$EVENT_DETECTION_CONFIG`, else ./event_detection.toml (which need not exist)."""
+    return Path(os.environ.get(CONFIG_ENV, CONFIG_FILE))
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings; keyword arguments win over everything.
+
+    Raises:
+        SettingsError: one line a wrong value, each naming its key.
+    """
+    file = config_file()
+    if CONFIG_ENV in os.environ and not file.is_file():
+        raise SettingsError(f"{CONFIG_ENV} names {file}, which does not exist")
+    try:
+        return Settings(**overrides)  # pyright: ignore[reportArgumentType]
+    except ValidationError as error:
+        raise SettingsError("\n".join(_one_line(problem) for problem in error.errors())) from None
+    except ValueError as error:  # TOML that does not parse, an environment value that is not JSON
+        raise SettingsError(f"{file}: {error}") from None
+
+
+def _one_line(problem: object) -> str:
+    assert isinstance(problem, dict)
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown setting"
+    # The value of a secret must not reach a log.
+    got = "" if "uri" in key.lower() else f" (got {problem['input']!r})"
+    return f"{key}: {problem['msg']}{got}"
