@@ -1,0 +1,1 @@
+"""The Chronicle app's database: its documents, queries and audio."""

@@ -1,0 +1,66 @@
+"""The questions this project asks Chronicle, each answered with the fields it needs and no more."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pymongo.database import Database
+
+from event_detection_pipeline.chronicle.database import AUDIO_CHUNKS, CONVERSATIONS, TRAINING_STASH
+from event_detection_pipeline.chronicle.documents import Conversation, Document, parse_conversation
+
+# Without its base64 audio, which is megabytes an entry.
+_STASH_FIELDS = {
+    "conversation_id": 1,
+    "transcript_version_id": 1,
+    "version_id": 1,
+    "transcript": 1,
+    "segments": 1,
+    "reason": 1,
+    "timestamp": 1,
+    "created_at": 1,
+    "user_id": 1,
+}
+_CONVERSATION_FIELDS = {
+    "conversation_id": 1,
+    "user_id": 1,
+    "client_id": 1,
+    "created_at": 1,
+    "title": 1,
+    "deleted": 1,
+    "active_transcript_version": 1,
+}
+
+
+def count_stash(database: Database[dict[str, Any]]) -> int:
+    """How many entries the training stash holds."""
+    return database[TRAINING_STASH].count_documents({})
+
+
+def iter_stash(database: Database[dict[str, Any]], *, batch_size: int = 100) -> Iterator[Document]:
+    """The documents of the training stash, oldest first, without their audio.
+
+    Documents, not entries: `parse_stash_entry` may refuse one, and the caller sets that one aside.
+    """
+    yield from database[TRAINING_STASH].find({}, _STASH_FIELDS, batch_size=batch_size).sort("_id", 1)
+
+
+def get_conversation(
+    database: Database[dict[str, Any]], conversation_id: str, *, version_id: str | None = None
+) -> Conversation | None:
+    """A conversation with one of its versions (the active one if none is named), or None if there is none.
+
+    One two-hour version is 4.6 MB: the others stay in the database.
+    """
+    collection = database[CONVERSATIONS]
+    if version_id is None:
+        found = collection.find_one({"conversation_id": conversation_id}, {"active_transcript_version": 1})
+        version_id = found.get("active_transcript_version") if found else None
+    versions = {"transcript_versions": {"$elemMatch": {"version_id": version_id}}}
+    document = collection.find_one({"conversation_id": conversation_id}, _CONVERSATION_FIELDS | versions)
+    return parse_conversation(document) if document else None
+
+
+def has_audio(database: Database[dict[str, Any]], conversation_id: str) -> bool:
+    """Whether any audio chunk of the conversation is left."""
+    query = {"conversation_id": conversation_id, "deleted": {"$ne": True}}
+    return database[AUDIO_CHUNKS].find_one(query, {"_id": 1}) is not None

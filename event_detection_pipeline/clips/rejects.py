@@ -1,0 +1,43 @@
+"""What was set aside, and why: a reason a machine can count, and the document a person can look up."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from event_detection_pipeline.files import write_atomically
+
+
+class RejectReason(StrEnum):
+    """Why something in the database became no clip."""
+
+    MALFORMED_DOCUMENT = "malformed_document"
+    CONVERSATION_DELETED = "conversation_deleted"
+    NO_TRANSCRIPT = "no_transcript"
+    NO_AUDIO = "no_audio"
+    UNDECODABLE_AUDIO = "undecodable_audio"
+    TOO_LONG = "too_long"
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """One thing set aside; `document_id` is its id in `source`."""
+
+    reason: RejectReason
+    source: str
+    document_id: str
+    conversation_id: str | None = None
+    detail: str = ""
+
+
+def count_by_reason(rejects: Iterable[Reject]) -> dict[str, int]:
+    """How many were set aside for each reason, the most frequent first."""
+    return dict(Counter(str(reject.reason) for reject in rejects).most_common())
+
+
+def write_rejects(path: Path, rejects: Iterable[Reject]) -> None:
+    """Write one JSON line for each."""
+    lines = (json.dumps(asdict(reject), ensure_ascii=False) + "\n" for reject in rejects)
+    write_atomically(path, "".join(lines).encode())
