@@ -169,6 +169,10 @@ class Settings(BaseSettings):
     def adapter_dir(self) -> Path:
         return self.data_dir / "adapters"
 
+    @property
+    def evaluation_dir(self) -> Path:
+        return self.data_dir / "evaluations"
+
     def event(self, name: str) -> EventSettings:
         """The event of that name. Raises SettingsError that lists the known ones."""
         for event in self.events:

@@ -1,0 +1,126 @@
+"""A candidate: from a manifest to an adapter's complete folder, with its threshold, figures and card."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from event_detection_pipeline.adapters.card import model_card
+from event_detection_pipeline.adapters.device import Compute
+from event_detection_pipeline.adapters.examples import Example, UnusableClip, example_of
+from event_detection_pipeline.adapters.marker import marker_of
+from event_detection_pipeline.adapters.metrics import Metrics, measure_examples
+from event_detection_pipeline.adapters.release import METRICS_FILE, Detection, save_adapter, write_json
+from event_detection_pipeline.adapters.scoring import score_examples
+from event_detection_pipeline.adapters.threshold import choose_threshold
+from event_detection_pipeline.adapters.train import LossPoint, train_adapter
+from event_detection_pipeline.adapters.whisper import load_whisper
+from event_detection_pipeline.clips.manifest import Clip, manifest_digest, read_manifest
+from event_detection_pipeline.clips.splits import Split
+from event_detection_pipeline.config import EventSettings, Settings
+from event_detection_pipeline.errors import PipelineError
+from event_detection_pipeline.files import write_atomically
+
+logger = logging.getLogger(__name__)
+
+
+class NoUsableClips(PipelineError):
+    """Not one line of the manifest has audio that can be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What training gave."""
+
+    folder: Path
+    detection: Detection
+    validation: Metrics
+    test: Metrics
+    history: tuple[LossPoint, ...]
+    steps: int
+    seconds: float
+    clips: dict[Split, int]
+    unusable: int
+
+
+def train_candidate(
+    manifest: Path, folder: Path, event: EventSettings, settings: Settings, compute: Compute
+) -> Candidate:
+    """Train an adapter on a manifest and fill `folder` (which exists) with it.
+
+    Raises:
+        BrokenManifest, NoUsableClips, BaseModelUnavailable, NothingToLearn, TrainingDiverged, OutOfMemory.
+    """
+    clips = read_manifest(manifest, source_tag=event.source_tag)
+    splits, unusable = load_examples(clips, event)
+    logger.info(
+        "training on %d clips, validating on %d, testing on %d (%d without usable audio left out)",
+        *(len(splits[name]) for name in ("train", "validation", "test")),
+        unusable,
+    )
+    whisper = load_whisper(settings.base_model, compute)
+    marker = marker_of(whisper.tokenizer, event.target_token)
+    trained = train_adapter(
+        whisper, marker, splits["train"], splits["validation"], lora=settings.lora, settings=settings.training
+    )
+
+    def scores(examples: Sequence[Example]) -> list[float]:
+        return [found.score for found in score_examples(trained.model, whisper, marker, examples)]
+
+    validation_scores = scores(splits["validation"])
+    threshold = choose_threshold(
+        [example.contains_event for example in splits["validation"]],
+        validation_scores,
+        target_false_alarm_rate=settings.evaluation.target_false_alarm_rate,
+        default=settings.evaluation.default_threshold,
+    )
+    detection = Detection(
+        event=event.name,
+        source_tag=event.source_tag,
+        target_token=event.target_token,
+        base_model=settings.base_model,
+        threshold=threshold.value,
+        threshold_rule=threshold.rule,
+        manifest_sha256=manifest_digest(manifest),
+        prompt=tuple(whisper.prompt),
+    )
+    confidence = settings.evaluation.confidence
+    candidate = Candidate(
+        folder=folder,
+        detection=detection,
+        validation=measure_examples(splits["validation"], validation_scores, threshold.value, confidence),
+        test=measure_examples(splits["test"], scores(splits["test"]), threshold.value, confidence),
+        history=trained.history,
+        steps=trained.steps,
+        seconds=trained.seconds,
+        clips={name: len(examples) for name, examples in splits.items()},
+        unusable=unusable,
+    )
+    save_adapter(folder, trained.model, whisper, detection)
+    figures = asdict(candidate)
+    del figures["folder"], figures["detection"]
+    write_json(folder / METRICS_FILE, figures)
+    write_atomically(folder / "README.md", model_card(candidate, settings).encode())
+    return candidate
+
+
+def load_examples(clips: Sequence[Clip], event: EventSettings) -> tuple[dict[Split, list[Example]], int]:
+    """The examples of each split, and how many lines had no usable audio (each logged).
+
+    Raises:
+        NoUsableClips: none had.
+    """
+    splits: dict[Split, list[Example]] = {"train": [], "validation": [], "test": []}
+    unusable = 0
+    for clip in clips:
+        try:
+            splits[clip.split].append(example_of(clip, event))
+        except UnusableClip as error:
+            unusable += 1
+            logger.warning("left out of training: %s", error)
+    if unusable == len(clips):
+        raise NoUsableClips(
+            f"none of the {len(clips)} lines of the manifest has readable audio; run `event-detection export`, which "
+            "writes the audio that the manifest names"
+        )
+    return splits, unusable

@@ -1,0 +1,98 @@
+"""Detectors: promoted adapters loaded on their base model, ready to score clips and to write transcripts."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from peft import PeftModel
+
+from event_detection_pipeline.adapters.device import Compute
+from event_detection_pipeline.adapters.marker import Marker, allow_marker, marker_of
+from event_detection_pipeline.adapters.release import BrokenAdapter, Detection, read_detection
+from event_detection_pipeline.adapters.scoring import ClipScore, score_clips
+from event_detection_pipeline.adapters.whisper import Whisper, load_whisper
+from event_detection_pipeline.config import SAMPLE_RATE
+
+# Fast speech is about 5 words a second, a word about 1.3 tokens: generation that runs on past this is looping.
+MAX_TOKENS_PER_SECOND = 8
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedAdapter:
+    """One event's adapter inside a Detector."""
+
+    name: str
+    detection: Detection
+    marker: Marker
+
+
+class Detector:
+    """Adapters of one base model; they share its weights and switch on top of them."""
+
+    def __init__(self, whisper: Whisper, model: PeftModel, adapters: Sequence[LoadedAdapter]) -> None:
+        self.whisper = whisper
+        self.adapters = tuple(adapters)
+        self.model = model
+
+    def score(self, clips: Sequence[np.ndarray], transcripts: Sequence[Sequence[str]]) -> dict[str, list[ClipScore]]:
+        """Scores of every adapter for each clip, by adapter name.
+
+        Args:
+            clips: float32 mono 16 kHz, at most 30 s, of one bucket.
+            transcripts: the words of each clip.
+        """
+        found = {}
+        for adapter in self.adapters:
+            self.model.set_adapter(adapter.name)
+            found[adapter.name] = score_clips(self.model, self.whisper, adapter.marker, clips, transcripts)
+        return found
+
+    def transcribe(self, clip: np.ndarray) -> list[str]:
+        """The words of a clip that has no transcript, by the bare base model, greedily. float32 mono 16 kHz, at most 30 s."""
+        with torch.inference_mode(), self.model.disable_adapter():
+            tokens = self.whisper.model.generate(
+                input_features=self.whisper.features([clip]),
+                max_new_tokens=16 + int(len(clip) / SAMPLE_RATE * MAX_TOKENS_PER_SECOND),
+                do_sample=False,
+                num_beams=1,
+            )
+        return self.whisper.tokenizer.decode(tokens[0], skip_special_tokens=True).split()
+
+
+def load_detectors(folders: Iterable[Path], compute: Compute) -> list[Detector]:
+    """Load adapters, those of the same base model into one Detector.
+
+    Raises:
+        NoSuchAdapter, BrokenAdapter, BaseModelUnavailable.
+    """
+    by_base: dict[str, list[tuple[Path, Detection]]] = {}
+    for folder in folders:
+        detection = read_detection(folder)
+        by_base.setdefault(detection.base_model, []).append((folder, detection))
+    return [_load(base, adapters, compute) for base, adapters in by_base.items()]
+
+
+def _load(base: str, adapters: Sequence[tuple[Path, Detection]], compute: Compute) -> Detector:
+    whisper = load_whisper(base, compute)
+    model: PeftModel | None = None
+    loaded = []
+    for folder, detection in adapters:
+        name = folder.resolve().name
+        try:
+            if model is None:
+                model = PeftModel.from_pretrained(whisper.model, str(folder), adapter_name=name)
+            else:
+                model.load_adapter(str(folder), adapter_name=name)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise BrokenAdapter(
+                f"adapter {folder} does not load on base model {base}: {str(error).splitlines()[0]}; train it again"
+            ) from error
+        marker = marker_of(whisper.tokenizer, detection.target_token)
+        assert whisper.model.generation_config is not None
+        allow_marker(whisper.model.generation_config, marker)
+        loaded.append(LoadedAdapter(name, detection, marker))
+    assert model is not None
+    model.eval()
+    return Detector(whisper, model, loaded)

@@ -1,0 +1,39 @@
+"""Where models run: the device and number format, chosen once."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from event_detection_pipeline.errors import PipelineError
+
+
+class DeviceUnavailable(PipelineError):
+    """CUDA was asked for and is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """A device with the dtype that models are loaded in on it."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def name(self) -> str:
+        """As a person would say it: `cpu`, `NVIDIA GeForce RTX 3060`."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+
+
+def choose_compute(device: Literal["auto", "cuda", "cpu"] = "auto") -> Compute:
+    """`auto` is CUDA where there is one. bfloat16 on cards that have it (Ampere and later), float32 elsewhere: float16
+    overflows in training.
+
+    Raises:
+        DeviceUnavailable: `cuda` without a usable card.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DeviceUnavailable('device = "cuda", but torch sees no CUDA card; set device = "cpu" or "auto"')
+    if device == "cpu" or not torch.cuda.is_available():
+        return Compute(torch.device("cpu"), torch.float32)
+    return Compute(torch.device("cuda"), torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32)

@@ -1,0 +1,121 @@
+"""Examples: a clip's audio and words as what the decoder is fed, for training and for scoring."""
+
+import wave
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from event_detection_pipeline.adapters.marker import Marker, encode_word, split_at_tags
+from event_detection_pipeline.adapters.whisper import Whisper, bucket_samples
+from event_detection_pipeline.clips.manifest import Clip
+from event_detection_pipeline.config import MAX_CLIP_SECONDS, SAMPLE_RATE, EventSettings
+from event_detection_pipeline.errors import PipelineError
+
+IGNORED = -100  # cross-entropy's label for positions without a target (PyTorch's ignore_index)
+MAX_TARGET_TOKENS = 448  # Whisper's decoder positions
+
+
+class UnusableClip(PipelineError):
+    """A line of the manifest whose audio cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One clip, tokenized.
+
+    Attributes:
+        audio: 16-bit mono 16 kHz WAV file.
+        words: the transcript without the marker, one entry a word.
+        markers: for each marker the number of words before it; empty where the event is not.
+        samples: length of the audio in samples.
+        conversation_id: clips of one conversation are not independent of each other.
+    """
+
+    audio: Path
+    words: tuple[str, ...]
+    markers: tuple[int, ...]
+    samples: int
+    conversation_id: str
+
+    @property
+    def contains_event(self) -> bool:
+        return bool(self.markers)
+
+    @property
+    def bucket(self) -> int:
+        """Padded length in samples; examples of one bucket can share a batch."""
+        return bucket_samples(self.samples)
+
+
+def example_of(clip: Clip, event: EventSettings) -> Example:
+    """The example that a line of the manifest is.
+
+    Raises:
+        UnusableClip: its audio is missing, is no 16-bit mono 16 kHz WAV, or is longer than 30 s.
+    """
+    try:
+        with wave.open(clip.audio, "rb") as file:
+            samples, form = file.getnframes(), (file.getnchannels(), file.getsampwidth(), file.getframerate())
+    except (OSError, EOFError, wave.Error) as error:
+        raise UnusableClip(f"{clip.audio}: {error}") from None
+    if form != (1, 2, SAMPLE_RATE):
+        raise UnusableClip(f"{clip.audio}: not 16-bit mono {SAMPLE_RATE} Hz")
+    if not 0 < samples <= MAX_CLIP_SECONDS * SAMPLE_RATE:
+        raise UnusableClip(f"{clip.audio}: {samples / SAMPLE_RATE:.1f} s long, Whisper takes 0 to {MAX_CLIP_SECONDS:g} s")
+    words, markers = split_at_tags(clip.text, event)
+    return Example(Path(clip.audio), tuple(words), tuple(markers), samples, clip.conversation_id)
+
+
+def read_wav(path: Path) -> np.ndarray:
+    """A 16-bit mono WAV file as float32 in [-1, 1), shape (samples,). Clips are always written in this form."""
+    with wave.open(str(path), "rb") as file:
+        pcm = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2")
+    return pcm.astype(np.float32) / 32768.0
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderInput:
+    """A transcript as the decoder reads it.
+
+    Attributes:
+        ids: prompt and text tokens.
+        boundaries: indices into `ids` whose prediction is the first token of a word (or the end): where a marker may
+            be. boundaries[i] stands before word i; there is one more of them than words.
+    """
+
+    ids: list[int]
+    boundaries: list[int]
+
+
+def decoder_input(whisper: Whisper, words: Sequence[str]) -> DecoderInput:
+    """Feed this and read the marker's probability at the boundaries. Words beyond 448 tokens are left out."""
+    ids = whisper.prompt
+    boundaries = [len(ids) - 1]
+    for word in words:
+        tokens = encode_word(whisper.tokenizer, word)
+        if len(ids) + len(tokens) > MAX_TARGET_TOKENS:
+            break
+        ids = ids + tokens
+        boundaries.append(len(ids) - 1)
+    return DecoderInput(ids, boundaries)
+
+
+def training_target(whisper: Whisper, marker: Marker, example: Example) -> tuple[list[int], list[int]]:
+    """Decoder input and labels of an example, with the marker at its places and the end of text as last label."""
+    words = list(example.words)
+    for position in sorted(example.markers, reverse=True):
+        words.insert(position, marker.token)
+    ids = decoder_input(whisper, words).ids
+    prompt = len(whisper.prompt)
+    end = whisper.tokenizer.eos_token_id
+    labels = [IGNORED] * (prompt - 1) + ids[prompt:] + [end]
+    return ids, labels
+
+
+def pad(rows: Sequence[Sequence[int]], value: int, device: torch.device | None = None) -> torch.Tensor:
+    """Rows of token ids as one (rows, longest) int64 tensor."""
+    longest = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[value] * (longest - len(row))] for row in rows], dtype=torch.long, device=device)

@@ -1,0 +1,93 @@
+"""What is in an adapter's folder: PEFT's own two files, and beside them how to use it, how good it is and its card.
+
+    adapter_config.json, adapter_model.safetensors    PEFT; PeftModel.from_pretrained(base, folder) loads them
+    generation_config.json                            the base model's, with the marker allowed to be written
+    detection.json                                    Detection: marker, threshold and decoding settings
+    metrics.json                                      figures on the splits (written with the evaluation)
+    README.md                                         the model card
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+
+from event_detection_pipeline.adapters.marker import allow_marker, marker_of
+from event_detection_pipeline.adapters.store import NoSuchAdapter
+from event_detection_pipeline.adapters.whisper import Whisper
+from event_detection_pipeline.errors import PipelineError
+from event_detection_pipeline.files import write_atomically
+
+DETECTION_FILE = "detection.json"
+METRICS_FILE = "metrics.json"
+
+
+class BrokenAdapter(PipelineError):
+    """An adapter's folder cannot be used; the message names the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """How to detect with an adapter (detection.json)."""
+
+    event: str
+    source_tag: str
+    target_token: str
+    base_model: str
+    threshold: float
+    threshold_rule: str
+    manifest_sha256: str
+    prompt: tuple[int, ...]
+
+
+def save_adapter(folder: Path, model: PeftModel, whisper: Whisper, detection: Detection) -> None:
+    """Write everything but metrics and card."""
+    model.save_pretrained(str(folder))
+    config_file = folder / "adapter_config.json"
+    config = json.loads(config_file.read_text())
+    # PEFT notes the class it saw; anyone's Whisper loads the adapter, with or without this package.
+    config["auto_mapping"] = {
+        "base_model_class": "WhisperForConditionalGeneration",
+        "parent_library": "transformers.models.whisper.modeling_whisper",
+    }
+    write_json(config_file, config)
+    generation = whisper.model.generation_config
+    assert generation is not None
+    allow_marker(generation, marker_of(whisper.tokenizer, detection.target_token))
+    generation.save_pretrained(str(folder))
+    write_json(folder / DETECTION_FILE, asdict(detection))
+
+
+def read_detection(folder: Path) -> Detection:
+    """Read detection.json.
+
+    Raises:
+        NoSuchAdapter: the folder is missing.
+        BrokenAdapter: the file is missing or is not what it should be.
+    """
+    if not folder.is_dir():
+        raise NoSuchAdapter(
+            f"adapter directory {folder} does not exist; train one with the job retrain_adapter or `event-detection train`"
+        )
+    fields = read_json(folder / DETECTION_FILE)
+    try:
+        return Detection(**fields | {"prompt": tuple(fields["prompt"])})
+    except (TypeError, KeyError) as error:
+        raise BrokenAdapter(f"{folder / DETECTION_FILE}: {error}; train the adapter again") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of an adapter's folder. Raises BrokenAdapter."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BrokenAdapter(f"{path}: {error}; train the adapter again") from None
+    if not isinstance(value, dict):
+        raise BrokenAdapter(f"{path}: not a JSON object; train the adapter again")
+    return value
+
+
+def write_json(path: Path, value: object) -> None:
+    write_atomically(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())

@@ -1,0 +1,118 @@
+"""The base model: a Whisper that also takes clips shorter than 30 s, with its feature extractor and tokenizer."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import (
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+    WhisperTokenizerFast,
+)
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from event_detection_pipeline.adapters.device import Compute
+from event_detection_pipeline.config import MAX_CLIP_SECONDS, SAMPLE_RATE
+from event_detection_pipeline.errors import PipelineError
+
+# Clips are padded with silence to the next multiple of this, whatever the other clips of their batch are: the score of
+# a clip never depends on its neighbours, and only twelve input shapes exist.
+BUCKET_SECONDS = 2.5
+
+
+class BaseModelUnavailable(PipelineError):
+    """The base model is neither a folder nor in the local cache nor reachable on the hub."""
+
+
+class TrimmedWhisperEncoder(WhisperEncoder):
+    """Whisper's encoder without the demand for 3000 frames: positions are cut to the length of the input.
+
+    The encoder's cost falls with the length of the clip and the word error rate stays (docs/decisions.md).
+    """
+
+    def forward(self, input_features: torch.Tensor, attention_mask: None = None, **kwargs: object) -> BaseModelOutput:
+        """Encode log-mel features of shape (batch, mels, frames), frames even and at most 3000, 10 ms each."""
+        hidden = torch.nn.functional.gelu(self.conv1(input_features))
+        hidden = torch.nn.functional.gelu(self.conv2(hidden)).permute(0, 2, 1)
+        hidden = hidden + self.embed_positions.weight[: hidden.shape[1]]
+        for layer in self.layers:
+            hidden = layer(hidden, None)
+        return BaseModelOutput(last_hidden_state=self.layer_norm(hidden))
+
+
+class TrimmedWhisper(WhisperForConditionalGeneration):
+    """Whisper with a TrimmedWhisperEncoder; weights, names and files are those of any Whisper."""
+
+    def __init__(self, config):  # noqa: ANN001 - transformers' own signature
+        super().__init__(config)
+        self.model.encoder = TrimmedWhisperEncoder(config)
+        self.post_init()
+
+
+@dataclass(frozen=True, slots=True)
+class Whisper:
+    """A base model in memory, ready to be adapted."""
+
+    name: str
+    model: TrimmedWhisper
+    extractor: WhisperFeatureExtractor
+    tokenizer: WhisperTokenizerFast
+    compute: Compute
+
+    @property
+    def prompt(self) -> list[int]:
+        """The decoder's first tokens: start, language and task where the model has them, no time stamps."""
+        return list(self.tokenizer.prefix_tokens)
+
+    def features(self, clips: Sequence[np.ndarray]) -> torch.Tensor:
+        """Log-mel features of clips of one bucket.
+
+        Args:
+            clips: float32 mono 16 kHz, each at most 30 s.
+
+        Returns:
+            (clips, mels, frames) in the model's dtype on its device, padded to the longest clip's bucket.
+        """
+        length = bucket_samples(max(len(clip) for clip in clips))
+        mel = self.extractor(
+            list(clips),
+            sampling_rate=SAMPLE_RATE,
+            max_length=length,
+            return_tensors="pt",
+            device=str(self.compute.device),
+        ).input_features
+        return mel.to(self.compute.device, self.compute.dtype)
+
+
+def bucket_samples(samples: int) -> int:
+    """The padded length, in samples, of a clip of that many samples (at most 30 s)."""
+    bucket = int(BUCKET_SECONDS * SAMPLE_RATE)
+    return min(math.ceil(max(samples, 1) / bucket) * bucket, int(MAX_CLIP_SECONDS * SAMPLE_RATE))
+
+
+def load_whisper(name: str, compute: Compute, *, language: str = "en") -> Whisper:
+    """Load a base model from the hub's cache, the hub or a local folder; safetensors only, no remote code.
+
+    Raises:
+        BaseModelUnavailable: with what to do about it.
+    """
+    try:
+        model = TrimmedWhisper.from_pretrained(name, dtype=compute.dtype, use_safetensors=True, trust_remote_code=False)
+        extractor = WhisperFeatureExtractor.from_pretrained(name)
+        multilingual = bool(getattr(model.generation_config, "is_multilingual", model.config.vocab_size >= 51865))
+        speech = {"language": language, "task": "transcribe"} if multilingual else {}
+        tokenizer = WhisperTokenizerFast.from_pretrained(name, **speech)
+    except OSError as error:
+        raise BaseModelUnavailable(
+            f"base model {name!r} could not be loaded: {str(error).splitlines()[0]} "
+            "Set `base_model` to a local folder or a model on the Hugging Face hub (and check that the hub can be reached)."
+        ) from error
+    assert model.generation_config is not None
+    for key, value in speech.items():
+        setattr(model.generation_config, key, value)
+    model.generation_config.forced_decoder_ids = None  # raises in generate() when set (transformers >= 4.47)
+    model.to(compute.device).eval()
+    return Whisper(name, model, extractor, tokenizer, compute)
