@@ -1,1 +1,1 @@
-"""Home microphones learn their owners' events: people's answers become a Whisper adapter, the adapter flags new audio."""
+"""Teach Whisper the events of a home: people's answers become an adapter, the adapter flags new conversations."""

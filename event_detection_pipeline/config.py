@@ -8,7 +8,8 @@ import os
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
+from zoneinfo import available_timezones
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -35,8 +36,8 @@ class EventSettings(Section):
     """An event to hear: its name, its tag in people's transcripts, and the marker the adapter learns to write."""
 
     name: str = Field(default="event", pattern=r"^[a-z0-9][a-z0-9_-]*$")
-    source_tag: str = ""
-    target_token: str = ""
+    source_tag: str = Field(default="", pattern=r"^\S*$")
+    target_token: str = Field(default="", pattern=r"^\S*$")
 
     def model_post_init(self, _context: object) -> None:
         # Derived defaults: `sneeze` alone is a complete event in the config file.
@@ -93,6 +94,15 @@ class ScanSettings(Section):
     limit: int | None = Field(default=None, ge=1)
 
 
+class ReviewSettings(Section):
+    """The user loop: where it is served, and what an answer writes."""
+
+    host: str = Field(default="127.0.0.1", min_length=1)
+    port: int = Field(default=8710, ge=0, le=65535)
+    order: Literal["uncertain", "newest"] = "uncertain"
+    stash_copy_audio: bool = False
+
+
 class AutomationSettings(Section):
     """When Dagster works by itself."""
 
@@ -100,6 +110,21 @@ class AutomationSettings(Section):
     export_cron: str = "0 2 * * *"
     retrain_cron: str = "0 3 * * 0"
     retrain_after_new_samples: int = Field(default=20, ge=1)
+
+    @field_validator("timezone")
+    @classmethod
+    def _timezone_exists(cls, name: str) -> str:
+        if name not in available_timezones():
+            raise ValueError("not a time zone; they look like Europe/Berlin")
+        return name
+
+    @field_validator("export_cron", "retrain_cron")
+    @classmethod
+    def _cron_has_five_fields(cls, cron: str) -> str:
+        # Dagster checks the fields themselves when it loads the schedules.
+        if len(cron.split()) != 5:
+            raise ValueError("not a cron schedule; they have five fields, such as 0 2 * * *")
+        return cron
 
 
 class Settings(BaseSettings):
@@ -123,17 +148,20 @@ class Settings(BaseSettings):
     base_model: str = Field(default="unsloth/whisper-large-v3", min_length=1)
     device: Literal["auto", "cuda", "cpu"] = "auto"
     min_samples: int = Field(default=50, ge=0)
-    events: Annotated[tuple[EventSettings, ...], Field(min_length=1)] = (EventSettings(),)
+    events: tuple[EventSettings, ...] = (EventSettings(),)
     clips: ClipSettings = ClipSettings()
     lora: LoraSettings = LoraSettings()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     scan: ScanSettings = ScanSettings()
+    review: ReviewSettings = ReviewSettings()
     automation: AutomationSettings = AutomationSettings()
 
     @field_validator("events")
     @classmethod
-    def _names_are_unique(cls, events: tuple[EventSettings, ...]) -> tuple[EventSettings, ...]:
+    def _events_are_told_apart(cls, events: tuple[EventSettings, ...]) -> tuple[EventSettings, ...]:
+        if not events:
+            raise ValueError("at least one event is needed")
         for what in ("name", "source_tag", "target_token"):
             values = [getattr(event, what) for event in events]
             if len(set(values)) != len(values):
@@ -183,7 +211,7 @@ class Settings(BaseSettings):
 
 
 def config_file() -> Path:
-    """The file settings are read from: `$EVENT_DETECTION_CONFIG`, else ./event_detection.toml (which need not exist)."""
+    """Where settings are read from: `$EVENT_DETECTION_CONFIG`, else ./event_detection.toml (which need not exist)."""
     return Path(os.environ.get(CONFIG_ENV, CONFIG_FILE))
 
 

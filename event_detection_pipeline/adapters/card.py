@@ -38,7 +38,8 @@ Threshold: {detection.threshold_rule}.
 ## Training
 - {candidate.clips["train"]} clips for training, {candidate.clips["validation"]} for validation,
   {candidate.clips["test"]} for the test, split by conversation; manifest SHA-256 `{detection.manifest_sha256}`
-- LoRA in the {lora.part}, rank {lora.rank}, alpha {lora.alpha}, dropout {lora.dropout:g} on {", ".join(lora.target_modules)}
+- LoRA in the {lora.part}, rank {lora.rank}, alpha {lora.alpha}, dropout {lora.dropout:g} on
+  {", ".join(lora.target_modules)}
 - {candidate.steps} steps of {training.batch_size} clips at a peak learning rate of {training.learning_rate:g}, seed
   {training.seed}, {seconds(candidate.seconds)}
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ class Detector:
         return found
 
     def transcribe(self, clip: np.ndarray) -> list[str]:
-        """The words of a clip that has no transcript, by the bare base model, greedily. float32 mono 16 kHz, at most 30 s."""
+        """The words of a clip without a transcript, by the bare base model, greedily. float32 mono 16 kHz, <= 30 s."""
         with torch.inference_mode(), self.model.disable_adapter():
             tokens = self.whisper.model.generate(
                 input_features=self.whisper.features([clip]),
@@ -58,7 +59,8 @@ class Detector:
                 do_sample=False,
                 num_beams=1,
             )
-        return self.whisper.tokenizer.decode(tokens[0], skip_special_tokens=True).split()
+        (text,) = self.whisper.tokenizer.batch_decode(cast(torch.Tensor, tokens), skip_special_tokens=True)
+        return text.split()
 
 
 def load_detectors(folders: Iterable[Path], compute: Compute) -> list[Detector]:

@@ -1,4 +1,4 @@
-"""Evaluation: a candidate on the test split beside the promoted adapter and the bare base model, and the gate's verdict."""
+"""Evaluation: a candidate on the test split, beside the promoted adapter and the bare base model, and the verdict."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -67,13 +67,7 @@ def evaluate_candidate(
     Raises:
         NoTestClips, NoUsableClips, BrokenManifest, NoSuchAdapter, BrokenAdapter.
     """
-    splits, _ = load_examples(read_manifest(manifest, source_tag=event.source_tag), event)
-    test = splits["test"]
-    if not test:
-        raise NoTestClips(
-            f"{manifest} has no clip in its test split; review more conversations (one in "
-            "1 / clips.test_fraction of them lands there)"
-        )
+    test = load_test_split(manifest, event)
     challenger = score_adapter(candidate, test, settings.confidence, compute)
     champion = score_adapter(promoted, test, settings.confidence, compute) if promoted else None
     base = score_base(candidate, test, settings.confidence, compute)
@@ -87,15 +81,28 @@ def evaluate_candidate(
     )
 
 
+def load_test_split(manifest: Path, event: EventSettings) -> list[Example]:
+    """The test clips of a manifest.
+
+    Raises:
+        NoTestClips, NoUsableClips, BrokenManifest.
+    """
+    splits, _ = load_examples(read_manifest(manifest, source_tag=event.source_tag), event)
+    if not splits["test"]:
+        raise NoTestClips(
+            f"{manifest} has no clip in its test split; review more conversations: a share of clips.test_fraction of "
+            "them lands there"
+        )
+    return splits["test"]
+
+
 def score_adapter(folder: Path, examples: Sequence[Example], confidence: float, compute: Compute) -> Contender:
     """An adapter on examples, at its own threshold."""
     (detector,) = load_detectors([folder], compute)
     (adapter,) = detector.adapters
     found = score_examples(detector.model, detector.whisper, adapter.marker, examples)
     scores = tuple(one.score for one in found)
-    return Contender(
-        adapter.name, measure_examples(examples, scores, adapter.detection.threshold, confidence), scores
-    )
+    return Contender(adapter.name, measure_examples(examples, scores, adapter.detection.threshold, confidence), scores)
 
 
 def score_base(folder: Path, examples: Sequence[Example], confidence: float, compute: Compute) -> Contender:
@@ -119,9 +126,15 @@ def judge(
     and its false alarms an hour are not significantly more."""
     precision = candidate.metrics.average_precision.value
     if precision is None:
-        return Verdict(False, f"the test split has {candidate.metrics.events} events among {len(examples)} clips: nothing to judge by")
+        return Verdict(
+            False,
+            f"the test split has {candidate.metrics.events} events among {len(examples)} clips: nothing to judge by",
+        )
     if precision <= (base.metrics.average_precision.value or 0.0):
-        return Verdict(False, f"average precision {precision:.3f} is not above the bare base model's {base.metrics.average_precision}")
+        return Verdict(
+            False,
+            f"average precision {precision:.3f} is not above the bare base model's {base.metrics.average_precision}",
+        )
     events = candidate.metrics.events
     few = events < settings.min_test_events
     evidence = f"insufficient evidence: {events} test events, {settings.min_test_events} wanted"
@@ -157,8 +170,8 @@ def _difference_low(
 
 
 def evaluation_path(evaluations: Path, version: AdapterVersion) -> Path:
-    """Where the evaluation of an adapter is kept. Beside the adapters, not in them: they are immutable, and an evaluation
-    depends on who was promoted when it was made."""
+    """Where the evaluation of an adapter is kept: not in its folder, which is immutable, since an evaluation depends on
+    who was promoted when it was made."""
     return evaluations / f"{version}.json"
 
 

@@ -64,7 +64,9 @@ def example_of(clip: Clip, event: EventSettings) -> Example:
     if form != (1, 2, SAMPLE_RATE):
         raise UnusableClip(f"{clip.audio}: not 16-bit mono {SAMPLE_RATE} Hz")
     if not 0 < samples <= MAX_CLIP_SECONDS * SAMPLE_RATE:
-        raise UnusableClip(f"{clip.audio}: {samples / SAMPLE_RATE:.1f} s long, Whisper takes 0 to {MAX_CLIP_SECONDS:g} s")
+        raise UnusableClip(
+            f"{clip.audio}: {samples / SAMPLE_RATE:.1f} s long, Whisper takes 0 to {MAX_CLIP_SECONDS:g} s"
+        )
     words, markers = split_at_tags(clip.text, event)
     return Example(Path(clip.audio), tuple(words), tuple(markers), samples, clip.conversation_id)
 
@@ -110,8 +112,7 @@ def training_target(whisper: Whisper, marker: Marker, example: Example) -> tuple
         words.insert(position, marker.token)
     ids = decoder_input(whisper, words).ids
     prompt = len(whisper.prompt)
-    end = whisper.tokenizer.eos_token_id
-    labels = [IGNORED] * (prompt - 1) + ids[prompt:] + [end]
+    labels = [IGNORED] * (prompt - 1) + ids[prompt:] + [whisper.end_of_text]
     return ids, labels
 
 

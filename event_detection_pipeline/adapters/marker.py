@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transformers import GenerationConfig, WhisperTokenizerFast
+from transformers import GenerationConfig, WhisperTokenizer
 
 from event_detection_pipeline.config import EventSettings
 
@@ -21,14 +21,14 @@ class Marker:
     first_ids: tuple[int, ...]
 
 
-def marker_of(tokenizer: WhisperTokenizerFast, target_token: str) -> Marker:
+def marker_of(tokenizer: WhisperTokenizer, target_token: str) -> Marker:
     """The marker's tokens; text always begins with a space, so `ids` is the spelling with one."""
     spaced = encode_word(tokenizer, target_token)
     bare = tokenizer(target_token, add_special_tokens=False).input_ids
     return Marker(target_token, tuple(spaced), tuple(sorted({spaced[0], bare[0]})))
 
 
-def encode_word(tokenizer: WhisperTokenizerFast, word: str) -> list[int]:
+def encode_word(tokenizer: WhisperTokenizer, word: str) -> list[int]:
     """Tokens of a word inside a text: with its leading space. Words tokenize independently of their neighbours,
     because GPT-2's pre-tokenizer never joins across a space."""
     return tokenizer(f" {word}", add_special_tokens=False).input_ids

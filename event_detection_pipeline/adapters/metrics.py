@@ -143,7 +143,9 @@ def measure(
     )
 
 
-def measure_examples(examples: Sequence[Example], scores: Sequence[float], threshold: float, confidence: float) -> Metrics:
+def measure_examples(
+    examples: Sequence[Example], scores: Sequence[float], threshold: float, confidence: float
+) -> Metrics:
     """`measure` of scored examples."""
     return measure(
         [example.contains_event for example in examples],

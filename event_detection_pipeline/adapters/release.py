@@ -1,10 +1,10 @@
 """What is in an adapter's folder: PEFT's own two files, and beside them how to use it, how good it is and its card.
 
-    adapter_config.json, adapter_model.safetensors    PEFT; PeftModel.from_pretrained(base, folder) loads them
-    generation_config.json                            the base model's, with the marker allowed to be written
-    detection.json                                    Detection: marker, threshold and decoding settings
-    metrics.json                                      figures on the splits (written with the evaluation)
-    README.md                                         the model card
+adapter_config.json, adapter_model.safetensors    PEFT; PeftModel.from_pretrained(base, folder) loads them
+generation_config.json                            the base model's, with the marker allowed to be written
+detection.json                                    Detection: marker, threshold and decoding settings
+metrics.json                                      figures on the splits (written with the evaluation)
+README.md                                         the model card
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
+from pydantic import TypeAdapter, ValidationError
 
 from event_detection_pipeline.adapters.marker import allow_marker, marker_of
 from event_detection_pipeline.adapters.store import NoSuchAdapter
@@ -69,13 +70,16 @@ def read_detection(folder: Path) -> Detection:
     """
     if not folder.is_dir():
         raise NoSuchAdapter(
-            f"adapter directory {folder} does not exist; train one with the job retrain_adapter or `event-detection train`"
+            f"adapter directory {folder} does not exist; train one with the job retrain_adapter or "
+            "`event-detection train`"
         )
     fields = read_json(folder / DETECTION_FILE)
     try:
-        return Detection(**fields | {"prompt": tuple(fields["prompt"])})
-    except (TypeError, KeyError) as error:
-        raise BrokenAdapter(f"{folder / DETECTION_FILE}: {error}; train the adapter again") from None
+        return TypeAdapter(Detection).validate_python(fields)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(str(part) for part in problem["loc"])
+        raise BrokenAdapter(f"{folder / DETECTION_FILE}: {key}: {problem['msg']}; train the adapter again") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

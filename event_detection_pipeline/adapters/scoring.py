@@ -68,8 +68,7 @@ def read_scores(
     inputs: Sequence[DecoderInput],
 ) -> list[ClipScore]:
     """The scores of a prepared batch; features (clips, mels, frames)."""
-    end = whisper.tokenizer.eos_token_id
-    ids = pad([one.ids for one in inputs], end, features.device)
+    ids = pad([one.ids for one in inputs], whisper.end_of_text, features.device)
     logits = model(input_features=features, decoder_input_ids=ids, use_cache=False).logits
     first = torch.tensor(marker.first_ids, device=logits.device)
     scores = []

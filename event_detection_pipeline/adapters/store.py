@@ -1,15 +1,14 @@
 """The store: adapters as folders with versions that are never used twice, and a pointer to the promoted one.
 
-    adapters/
-      sneeze_v1/  sneeze_v2/        immutable once there
-      sneeze_latest -> sneeze_v2    what scans use; replaced atomically
-      sneeze_promotions.jsonl       when the pointer moved, from what to what, who moved it and why
-      .versions/sneeze_v3           numbers given out, also to trainings that failed
+adapters/
+  sneeze_v1/  sneeze_v2/        immutable once there
+  sneeze_latest -> sneeze_v2    what scans use; replaced atomically
+  sneeze_promotions.jsonl       when the pointer moved, from what to what, who moved it and why
+  .versions/sneeze_v3           numbers given out, also to trainings that failed
 """
 
 import contextlib
 import json
-import os
 import re
 import secrets
 import shutil
@@ -121,7 +120,7 @@ class AdapterStore:
     def promoted(self, event: str) -> AdapterVersion | None:
         """The adapter that scans use, or None before the first promotion."""
         pointer = self._pointer(event)
-        return AdapterVersion.parse(os.readlink(pointer)) if pointer.is_symlink() else None
+        return AdapterVersion.parse(str(pointer.readlink())) if pointer.is_symlink() else None
 
     def promote(self, version: AdapterVersion, *, by: str, reason: str) -> Promotion:
         """Point `<event>_latest` at the version. Promoting the promoted one again changes nothing but the history.
@@ -132,7 +131,11 @@ class AdapterStore:
         self.path(version)
         previous = self.promoted(version.event)
         promotion = Promotion(
-            datetime.now(UTC).isoformat(timespec="seconds"), str(previous) if previous else None, str(version), by, reason
+            datetime.now(UTC).isoformat(timespec="seconds"),
+            str(previous) if previous else None,
+            str(version),
+            by,
+            reason,
         )
         # History first: a crash between the two leaves a move on record that did not happen, which the next one shows;
         # the other order would leave a move that nobody can undo.
@@ -156,7 +159,9 @@ class AdapterStore:
                 previous = AdapterVersion.parse(promotion.previous)
                 if previous < AdapterVersion.parse(promotion.promoted):
                     return self.promote(previous, by=by, reason=reason)
-        raise NoSuchAdapter(f"event {event} has no earlier promoted adapter to go back to; {self._those_there_are(event)}")
+        raise NoSuchAdapter(
+            f"event {event} has no earlier promoted adapter to go back to; {self._those_there_are(event)}"
+        )
 
     def promotions(self, event: str) -> list[Promotion]:
         """The history of the pointer, oldest first."""
@@ -187,5 +192,5 @@ class AdapterStore:
     def _those_there_are(self, event: str) -> str:
         versions = self.versions(event)
         if not versions:
-            return f"no adapter of event {event} has been trained yet: run the job retrain_adapter or `event-detection train`"
+            return f"no adapter of event {event} has been trained yet: run the job retrain_adapter"
         return "there are " + ", ".join(str(version) for version in versions)

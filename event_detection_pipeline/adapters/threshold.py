@@ -7,7 +7,7 @@ import numpy as np
 
 # Below this many validation events the highest-recall rule would follow single clips.
 MIN_VALIDATION_EVENTS = 3
-MARGIN = 1e-6  # keeps log-odds finite at probabilities of 0 and 1
+MARGIN = 1e-12  # keeps log-odds finite at probabilities of 0 and 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ def choose_threshold(
     loudest_quiet = others[len(others) - 1 - allowed]
     above = events[events > loudest_quiet]
     quietest_event = above[0] if len(above) else 1.0
-    value = _from_log_odds((_log_odds(loudest_quiet) + _log_odds(quietest_event)) / 2)
+    middle = _from_log_odds((_log_odds(loudest_quiet) + _log_odds(quietest_event)) / 2)
+    value = max(middle, float(np.nextafter(loudest_quiet, np.inf)))
     return Threshold(
         value,
         f"highest recall with a false-alarm rate of at most {target_false_alarm_rate:g} on {len(events)} events "

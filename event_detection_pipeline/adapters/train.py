@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from torch.utils.data import Dataset
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from event_detection_pipeline.adapters.examples import IGNORED, Example, pad, read_wav, training_target
@@ -86,8 +87,8 @@ def train_adapter(
     events = sum(example.contains_event for example in training)
     if not 0 < events < len(training):
         raise NothingToLearn(
-            f"the training split has {events} clips with the event and {len(training) - events} without; it needs both. "
-            "Review more flags: accept right ones, reject wrong ones"
+            f"the training split has {events} clips with the event and {len(training) - events} without; it needs "
+            "both. Review more flags: accept right ones, reject wrong ones"
         )
     set_seed(settings.seed)
     model = get_peft_model(whisper.model, lora_config(lora))
@@ -97,8 +98,8 @@ def train_adapter(
         trainer = DetectionTrainer(
             model=model,
             args=_arguments(checkpoints, settings, len(training), bool(validation)),
-            train_dataset=list(training),
-            eval_dataset=list(validation),
+            train_dataset=_Examples(training),
+            eval_dataset=_Examples(validation),
             data_collator=lambda examples: collate(whisper, marker, examples),
             callbacks=[_Watch(), *_early_stopping(settings, validation)],
         )
@@ -110,7 +111,7 @@ def train_adapter(
         shutil.rmtree(checkpoints, ignore_errors=True)
     model.eval()
     history = tuple(
-        LossPoint(entry["step"], entry.get("loss"), entry.get("eval_average_precision"))
+        LossPoint(int(entry["step"]), entry.get("loss"), entry.get("eval_average_precision"))
         for entry in trainer.state.log_history
         if "loss" in entry or "eval_average_precision" in entry
     )
@@ -134,10 +135,23 @@ def collate(whisper: Whisper, marker: Marker, examples: Sequence[Example]) -> di
     targets = [training_target(whisper, marker, example) for example in examples]
     return {
         "input_features": whisper.features([read_wav(example.audio) for example in examples]),
-        "decoder_input_ids": pad([ids for ids, _ in targets], whisper.tokenizer.eos_token_id, whisper.compute.device),
+        "decoder_input_ids": pad([ids for ids, _ in targets], whisper.end_of_text, whisper.compute.device),
         "labels": pad([labels for _, labels in targets], IGNORED, whisper.compute.device),
         "marker_id": torch.tensor(marker.ids[0]),
     }
+
+
+class _Examples(Dataset[Example]):
+    """A sequence of examples as the Trainer wants it; audio is read when a batch is collated."""
+
+    def __init__(self, examples: Sequence[Example]) -> None:
+        self._examples = examples
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: int) -> Example:
+        return self._examples[index]
 
 
 @dataclass(frozen=True, slots=True)

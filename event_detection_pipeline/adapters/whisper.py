@@ -3,14 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
-from transformers import (
-    WhisperFeatureExtractor,
-    WhisperForConditionalGeneration,
-    WhisperTokenizerFast,
-)
+from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
@@ -46,7 +43,7 @@ class TrimmedWhisperEncoder(WhisperEncoder):
 class TrimmedWhisper(WhisperForConditionalGeneration):
     """Whisper with a TrimmedWhisperEncoder; weights, names and files are those of any Whisper."""
 
-    def __init__(self, config):  # noqa: ANN001 - transformers' own signature
+    def __init__(self, config: WhisperConfig) -> None:
         super().__init__(config)
         self.model.encoder = TrimmedWhisperEncoder(config)
         self.post_init()
@@ -59,8 +56,13 @@ class Whisper:
     name: str
     model: TrimmedWhisper
     extractor: WhisperFeatureExtractor
-    tokenizer: WhisperTokenizerFast
+    tokenizer: WhisperTokenizer
     compute: Compute
+
+    @property
+    def end_of_text(self) -> int:
+        """The token that ends a transcript; also pads batches, behind everything that is read."""
+        return cast(int, self.tokenizer.eos_token_id)
 
     @property
     def prompt(self) -> list[int]:
@@ -103,16 +105,17 @@ def load_whisper(name: str, compute: Compute, *, language: str = "en") -> Whispe
         model = TrimmedWhisper.from_pretrained(name, dtype=compute.dtype, use_safetensors=True, trust_remote_code=False)
         extractor = WhisperFeatureExtractor.from_pretrained(name)
         multilingual = bool(getattr(model.generation_config, "is_multilingual", model.config.vocab_size >= 51865))
-        speech = {"language": language, "task": "transcribe"} if multilingual else {}
-        tokenizer = WhisperTokenizerFast.from_pretrained(name, **speech)
+        speech: dict[str, Any] = {"language": language, "task": "transcribe"} if multilingual else {}
+        tokenizer = WhisperTokenizer.from_pretrained(name, **speech)
     except OSError as error:
         raise BaseModelUnavailable(
             f"base model {name!r} could not be loaded: {str(error).splitlines()[0]} "
-            "Set `base_model` to a local folder or a model on the Hugging Face hub (and check that the hub can be reached)."
+            "Set `base_model` to a local folder, or to a model on the Hugging Face hub and see that it can be reached."
         ) from error
     assert model.generation_config is not None
     for key, value in speech.items():
         setattr(model.generation_config, key, value)
-    model.generation_config.forced_decoder_ids = None  # raises in generate() when set (transformers >= 4.47)
-    model.to(compute.device).eval()
+    setattr(model.generation_config, "forced_decoder_ids", None)  # noqa: B010 - generate() raises where it is set
+    torch.nn.Module.to(model, compute.device)
+    model.eval()
     return Whisper(name, model, extractor, tokenizer, compute)

@@ -23,7 +23,7 @@ from event_detection_pipeline.defs.resources import AdapterStoreResource, Comput
             "not_worse_than_promoted",
             asset="adapter_evaluation",
             blocking=True,
-            description="The gate: the candidate ranks better than the bare model and is not worse than the promoted one.",
+            description="The gate: better than the bare model, not worse than the promoted adapter.",
         )
     ],
 )

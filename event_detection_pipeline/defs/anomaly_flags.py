@@ -1,4 +1,4 @@
-"""Flags on conversations that nobody has answered: every promoted adapter scores each one in a single pass over its audio.
+"""Flags on conversations that nobody has answered: every promoted adapter scores each in one pass over its audio.
 Scores are kept in `event_scans`, flags shown in Chronicle; a person's answer is never overwritten."""
 
 import dagster as dg

@@ -19,7 +19,9 @@ from event_detection_pipeline.defs.training_manifest import training_manifest
     partitions_def=EVENT_PARTITIONS,
     pool=GPU_POOL,
     check_specs=[
-        dg.AssetCheckSpec("adapter_loads", asset="candidate_adapter", blocking=True, description="PEFT loads it again."),
+        dg.AssetCheckSpec(
+            "adapter_loads", asset="candidate_adapter", blocking=True, description="PEFT loads it again."
+        ),
     ],
 )
 def candidate_adapter(

@@ -18,7 +18,9 @@ EXAMPLES = 8  # rows of an example table
 def table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
     """A table of rows that share their keys; cells become text where they are no numbers."""
     records = [
-        dg.TableRecord({key: value if isinstance(value, int | float | bool) else str(value) for key, value in row.items()})
+        dg.TableRecord(
+            {key: value if isinstance(value, int | float | bool) else str(value) for key, value in row.items()}
+        )
         for row in rows
     ]
     columns = [dg.TableColumn(key, _column_type(value)) for key, value in rows[0].items()] if rows else []

@@ -20,6 +20,4 @@ def run_requests(run_key: str | None = None) -> Sequence[dg.RunRequest]:
     """One request for each event."""
     if EVENT_PARTITIONS is None:
         return [dg.RunRequest(run_key=run_key)]
-    return [
-        dg.RunRequest(run_key=f"{run_key}-{name}" if run_key else None, partition_key=name) for name in _NAMES
-    ]
+    return [dg.RunRequest(run_key=f"{run_key}-{name}" if run_key else None, partition_key=name) for name in _NAMES]

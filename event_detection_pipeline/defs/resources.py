@@ -6,7 +6,7 @@ never becomes Dagster configuration.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
@@ -48,18 +48,18 @@ class MongoResource(dg.ConfigurableResource):
 class ComputeResource(dg.ConfigurableResource):
     """The device models run on."""
 
-    device: Literal["auto", "cuda", "cpu"] | None = Field(default=None, description="Default: the setting `device`.")
+    device: str | None = Field(default=None, description="auto, cuda or cpu. Default: the setting `device`.")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; default: torch's own choice.")
 
     def choose(self) -> "Compute":
-        """Raises DeviceUnavailable."""
+        """Raises DeviceUnavailable, or SettingsError for a device of another name."""
         import torch
 
         from event_detection_pipeline.adapters.device import choose_compute
 
         if self.threads:
             torch.set_num_threads(self.threads)
-        return choose_compute(self.device or load_settings().device)
+        return choose_compute(load_settings(**{"device": self.device} if self.device else {}).device)
 
 
 class AdapterStoreResource(dg.ConfigurableResource):

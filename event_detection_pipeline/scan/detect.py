@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from event_detection_pipeline.adapters.detector import Detector
-from event_detection_pipeline.chronicle.audio import UndecodableAudio, decode
+from event_detection_pipeline.chronicle.audio import Samples, UndecodableAudio, decode
 from event_detection_pipeline.chronicle.documents import Word
-from event_detection_pipeline.config import SAMPLE_RATE, ScanSettings
+from event_detection_pipeline.config import SAMPLE_RATE, ClipSettings, ScanSettings
 from event_detection_pipeline.scan.listen import Window, cut, listen, loudest
-
-# Shorter than what Whisper takes: an event next to much else is heard worse (docs/decisions.md).
-WINDOW_SECONDS = 12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +24,9 @@ class Detected:
     transcript: str
 
 
-def detect(paths: Sequence[Path], detectors: Sequence[Detector], settings: ScanSettings) -> Iterator[Detected]:
+def detect(
+    paths: Sequence[Path], detectors: Sequence[Detector], settings: ScanSettings, clips: ClipSettings
+) -> Iterator[Detected]:
     """Detect in each file, in the order given, one result for each file and event.
 
     Raises:
@@ -38,7 +37,7 @@ def detect(paths: Sequence[Path], detectors: Sequence[Detector], settings: ScanS
         for detector in detectors:
             windows = [
                 Window(one.start, one.samples, tuple(Word(t, None, None) for t in detector.transcribe(one.samples)))
-                for one in cut(samples, None, WINDOW_SECONDS)
+                for one in cut(samples, None, clips)
             ]
             transcript = " ".join(word.text for window in windows for word in window.words or ())
             heard = listen(detector, windows, settings.batch_size)
@@ -56,7 +55,7 @@ def detect(paths: Sequence[Path], detectors: Sequence[Detector], settings: ScanS
                 )
 
 
-def _read(path: Path):
+def _read(path: Path) -> Samples:
     try:
         samples = decode(path.read_bytes())
     except OSError as error:

@@ -9,7 +9,8 @@ from event_detection_pipeline.adapters.detector import Detector
 from event_detection_pipeline.adapters.scoring import ClipScore
 from event_detection_pipeline.adapters.whisper import bucket_samples
 from event_detection_pipeline.chronicle.documents import Word
-from event_detection_pipeline.config import SAMPLE_RATE
+from event_detection_pipeline.clips.windows import cut as windows_of
+from event_detection_pipeline.config import SAMPLE_RATE, ClipSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,41 +41,29 @@ class Heard:
     time: float | None
 
 
-def cut(samples: np.ndarray, words: Sequence[Word] | None, target_seconds: float) -> list[Window]:
-    """Cut a recording of any length to windows of at most `target_seconds`, between words where their times are known.
+def cut(samples: np.ndarray, words: Sequence[Word] | None, settings: ClipSettings) -> list[Window]:
+    """Cut a recording of any length to windows as training clips are cut: between words, of about the same length.
 
     Args:
         samples: float32 mono 16 kHz.
-        words: all words with times; None where there is no transcript. Words without times only fit a recording that is
-            one window.
+        words: all words with their times; None where there is no transcript. Words without times only fit a recording
+            that is one window.
     """
-    total = len(samples) / SAMPLE_RATE
-    if total <= target_seconds:
-        return [Window(0.0, samples, tuple(words) if words is not None else None)]
+    seconds = len(samples) / SAMPLE_RATE
+    if words is not None and any(word.start is None for word in words):
+        return [Window(0.0, samples, tuple(words))]
+    spoken = [(word.start, word.end) for word in words or () if word.start is not None and word.end is not None]
     windows = []
-    start = 0.0
-    while start < total:
-        end = _pause_before(words or (), start, start + target_seconds) if start + target_seconds < total else total
-        piece = samples[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
-        inside = None if words is None else tuple(w for w in words if w.start is not None and start <= w.start < end)
-        windows.append(Window(start, piece, inside))
-        start = end
+    for window in windows_of(seconds, spoken, target=settings.target_seconds, longest=settings.max_seconds):
+        # A word without end that spans minutes leaves no place to cut; Whisper takes 30 s all the same.
+        for start in np.arange(window.start, window.end, settings.max_seconds):
+            end = min(start + settings.max_seconds, window.end)
+            piece = samples[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
+            inside = (
+                None if words is None else tuple(w for w in words if w.start is not None and start <= w.start < end)
+            )
+            windows.append(Window(float(start), piece, inside))
     return windows
-
-
-def _pause_before(words: Sequence[Word], start: float, limit: float) -> float:
-    """The middle of the longest pause in the second half of a window, or its limit if there is none."""
-    earliest = (start + limit) / 2
-    ends = [word.end for word in words if word.end is not None and start < word.end]
-    starts = [word.start for word in words if word.start is not None and start < word.start]
-    pauses = [
-        (following - end, (following + end) / 2)
-        for end in ends
-        if earliest <= end
-        for following in [min((s for s in starts if s >= end), default=limit)]
-        if (following + end) / 2 <= limit
-    ]
-    return max(pauses)[1] if pauses else limit
 
 
 def listen(detector: Detector, windows: Sequence[Window], batch_size: int) -> dict[str, list[Heard]]:
@@ -107,7 +96,9 @@ def _batches(windows: Sequence[Window], batch_size: int) -> list[list[int]]:
     for index, window in enumerate(windows):
         buckets.setdefault(bucket_samples(len(window.samples)), []).append(index)
     return [
-        indices[start : start + batch_size] for indices in buckets.values() for start in range(0, len(indices), batch_size)
+        indices[start : start + batch_size]
+        for indices in buckets.values()
+        for start in range(0, len(indices), batch_size)
     ]
 
 

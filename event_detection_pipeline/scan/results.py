@@ -38,7 +38,7 @@ class VersionScore:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """How many versions' flags now say what the scan found, and how many were answered by a person or gone meanwhile."""
+    """How many versions' flags say what the scan found, and how many were answered by a person or gone meanwhile."""
 
     flags: int
     kept_back: int
@@ -47,8 +47,8 @@ class Written:
 def write_results(database: Database[dict[str, Any]], scores: Sequence[VersionScore]) -> Written:
     """Write flags, then scores; writing the same again changes nothing.
 
-    Flags first: a crash between the two leaves a version that looks unscanned and is scanned again, never one that looks
-    scanned and lacks its flag.
+    Flags first: a crash between the two leaves a version that looks unscanned and is scanned again, never one that
+    looks scanned and lacks its flag.
     """
     if not scores:
         return Written(0, 0)

@@ -1,4 +1,4 @@
-"""The scan: every version that nobody has answered gets a score from every promoted adapter, in one pass over its audio."""
+"""The scan: every version that nobody answered is scored by every promoted adapter, in one pass over its audio."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -43,8 +43,8 @@ def scan(
 ) -> ScanReport:
     """Scan what is pending for these detectors' adapters, at most `limit` versions, and write what was heard.
 
-    A group of versions is written before the next one is decoded: a scan that is killed loses at most one group, and the
-    next scan takes it up.
+    A group of versions is written before the next one is decoded: a scan that is killed loses at most one group, and
+    the next scan takes it up.
     """
     ensure_indexes(database)
     adapters = [adapter.name for detector in detectors for adapter in detector.adapters]
@@ -91,7 +91,9 @@ def _score_group(
         heard = listen(detector, windows, settings.batch_size)
         for adapter in detector.adapters:
             for pending in dict.fromkeys(owners):
-                best = loudest([one for one, owner in zip(heard[adapter.name], owners, strict=True) if owner == pending])
+                best = loudest(
+                    [one for one, owner in zip(heard[adapter.name], owners, strict=True) if owner == pending]
+                )
                 scores.append(_score(pending, adapter, score=best.score, time=best.time))
     return scores
 
@@ -106,7 +108,7 @@ def _windows_of(database: Database[dict[str, Any]], pending: PendingVersion, cli
     if conversation is None or version is None or conversation.deleted:
         raise _Gone("it was deleted meanwhile")
     audio = conversation_audio(database, pending.conversation_id)
-    return cut(audio.samples, _words_of(version, audio.seconds, clips), clips.max_seconds)
+    return cut(audio.samples, _words_of(version, audio.seconds, clips), clips)
 
 
 def _words_of(version: TranscriptVersion, seconds: float, clips: ClipSettings) -> tuple[Word, ...] | None:

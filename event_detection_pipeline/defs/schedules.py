@@ -1,0 +1,42 @@
+"""What cron did: the nightly export and the weekly retraining. Both are off until someone turns them on in the UI."""
+
+import dagster as dg
+
+from event_detection_pipeline.chronicle.database import ChronicleUnavailable
+from event_detection_pipeline.chronicle.queries import count_stash
+from event_detection_pipeline.config import load_settings
+from event_detection_pipeline.defs.events import run_requests
+from event_detection_pipeline.defs.jobs import export_training_data, retrain_adapter
+from event_detection_pipeline.defs.resources import MongoResource
+
+_AUTOMATION = load_settings().automation
+_MIN_SAMPLES = load_settings().min_samples
+
+
+@dg.schedule(
+    job=export_training_data,
+    cron_schedule=_AUTOMATION.export_cron,
+    execution_timezone=_AUTOMATION.timezone,
+    description=f"Export when the stash has at least {_MIN_SAMPLES} samples (min_samples).",
+)
+def nightly_export(context: dg.ScheduleEvaluationContext, mongo: MongoResource) -> dg.SkipReason | list[dg.RunRequest]:
+    try:
+        found = count_stash(mongo.open())
+    except ChronicleUnavailable as error:
+        return dg.SkipReason(str(error))
+    if found < _MIN_SAMPLES:
+        return dg.SkipReason(f"the stash has {found} samples, {_MIN_SAMPLES} are needed (min_samples)")
+    return list(run_requests())
+
+
+@dg.schedule(
+    job=retrain_adapter,
+    cron_schedule=_AUTOMATION.retrain_cron,
+    execution_timezone=_AUTOMATION.timezone,
+    description="Train on the newest manifest; the gate decides whether the new adapter is used.",
+)
+def weekly_retraining(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+    return list(run_requests())
+
+
+SCHEDULES = [nightly_export, weekly_retraining]

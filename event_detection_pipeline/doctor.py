@@ -1,0 +1,121 @@
+"""The doctor: checks each thing a run needs, and says what to do about what is missing."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from event_detection_pipeline.config import Settings
+from event_detection_pipeline.errors import PipelineError
+
+MIN_FREE_GB = 5  # a large-v3 download with its cache, and room for clips
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: `advice` says what to do where it is not ok."""
+
+    check: str
+    ok: bool
+    found: str
+    advice: str = ""
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """All checks, one after the other; none stops the rest."""
+    checks: list[tuple[str, Callable[[Settings], Finding]]] = [
+        ("MongoDB", _mongo),
+        ("indexes", _indexes),
+        ("base model", _base_model),
+        ("device", _device),
+        ("disk", _disk),
+        ("data directory", _data_dir),
+        ("adapters", _adapters),
+    ]
+    for name, check in checks:
+        try:
+            yield check(settings)
+        except PipelineError as error:
+            yield Finding(name, False, "failed", str(error))
+
+
+def _mongo(settings: Settings) -> Finding:
+    from event_detection_pipeline.chronicle.database import CONVERSATIONS, TRAINING_STASH, connect
+
+    database = connect(settings.mongodb_uri.get_secret_value(), settings.database_name, timeout_seconds=3)
+    conversations = database[CONVERSATIONS].estimated_document_count()
+    stash = database[TRAINING_STASH].estimated_document_count()
+    found = f"database {database.name}: {conversations} conversations, {stash} in the stash"
+    advice = "" if conversations else "is this Chronicle's database? Set MONGODB_DATABASE (older installs: friend-lite)"
+    return Finding("MongoDB", conversations > 0, found, advice)
+
+
+def _indexes(settings: Settings) -> Finding:
+    from event_detection_pipeline.chronicle.database import EVENT_REVIEWS, EVENT_SCANS, connect, ensure_indexes
+
+    database = connect(settings.mongodb_uri.get_secret_value(), settings.database_name, timeout_seconds=3)
+    ensure_indexes(database)
+    count = sum(len(database[name].index_information()) for name in (EVENT_SCANS, EVENT_REVIEWS))
+    return Finding("indexes", True, f"{count} on {EVENT_SCANS} and {EVENT_REVIEWS}")
+
+
+def _base_model(settings: Settings) -> Finding:
+    name = settings.base_model
+    if Path(name).is_dir():
+        missing = [file for file in ("config.json", "model.safetensors") if not (Path(name) / file).is_file()]
+        advice = f"the folder lacks {', '.join(missing)}; set base_model to a Whisper on the hub" if missing else ""
+        return Finding("base model", not missing, f"folder {name}", advice)
+    from huggingface_hub import try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+        return Finding("base model", True, f"{name}, in the local cache")
+    return Finding(
+        "base model",
+        False,
+        f"{name}, not downloaded yet",
+        f"the first training fetches it (large-v3: 3 GB), or now: `hf download {name}`",
+    )
+
+
+def _device(settings: Settings) -> Finding:
+    from event_detection_pipeline.adapters.device import choose_compute
+
+    compute = choose_compute(settings.device)
+    large = "large" in settings.base_model and compute.device.type == "cpu"
+    advice = (
+        "training a large model on a CPU takes days: set base_model to openai/whisper-tiny or -base" if large else ""
+    )
+    return Finding("device", not large, f"{compute.name}, {str(compute.dtype).removeprefix('torch.')}", advice)
+
+
+def _disk(settings: Settings) -> Finding:
+    free = shutil.disk_usage(_existing(settings.data_dir)).free / 1e9
+    advice = "" if free >= MIN_FREE_GB else f"at least {MIN_FREE_GB} GB are wanted; set data_dir to a larger disk"
+    return Finding("disk", free >= MIN_FREE_GB, f"{free:.0f} GB free", advice)
+
+
+def _data_dir(settings: Settings) -> Finding:
+    folder = _existing(settings.data_dir)
+    writable = folder.is_dir() and os.access(folder, os.W_OK)
+    advice = "" if writable else f"make {folder} writable for this user, or set data_dir"
+    return Finding("data directory", writable, str(settings.data_dir.resolve()), advice)
+
+
+def _adapters(settings: Settings) -> Finding:
+    from event_detection_pipeline.adapters.store import AdapterStore
+
+    store = AdapterStore(settings.adapter_dir)
+    promoted = {event.name: store.promoted(event.name) for event in settings.events}
+    without = [name for name, version in promoted.items() if version is None]
+    found = ", ".join(str(version) for version in promoted.values() if version) or "none promoted yet"
+    advice = f"run the jobs export_training_data and retrain_adapter for: {', '.join(without)}" if without else ""
+    return Finding("adapters", not without, found, advice)
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    path = path.resolve()
+    while not path.exists():
+        path = path.parent
+    return path
