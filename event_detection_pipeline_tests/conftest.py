@@ -1,14 +1,22 @@
 """Real parts for all tests: a MongoDB wire server in this process, a fresh database for each test."""
 
+import os
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+# Before anything of Hugging Face is imported: no test asks the hub.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 from pymongo.database import Database
 from secantus import SecantusDBServer
 
 from event_detection_pipeline.chronicle.database import connect
+
+if TYPE_CHECKING:
+    from event_detection_pipeline.adapters.whisper import Whisper
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +33,20 @@ def database(mongodb_uri: str) -> Iterator[Database[dict[str, Any]]]:
     yield database
     database.client.drop_database(database.name)
     database.client.close()
+
+
+@pytest.fixture(scope="session")
+def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a real pretrained Whisper, tiny.en."""
+    from event_detection_pipeline.demo.base_model import ensure_base_model
+
+    return ensure_base_model(tmp_path_factory.mktemp("models") / "whisper-tiny.en")
+
+
+@pytest.fixture(scope="session")
+def whisper(base_model: Path) -> "Whisper":
+    """Whisper tiny.en in memory, for tests that leave it as it is."""
+    from event_detection_pipeline.adapters.device import choose_compute
+    from event_detection_pipeline.adapters.whisper import load_whisper
+
+    return load_whisper(str(base_model), choose_compute("cpu"))

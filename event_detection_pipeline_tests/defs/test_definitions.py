@@ -1,0 +1,77 @@
+"""The code location: what Dagster loads, how fast, and that a person can read it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "transformers", "peft", "librosa", "datasets", "sklearn", "matplotlib")
+
+
+def run_python(code: str, **environment: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_loading_definitions_imports_no_heavy_package() -> None:
+    code = f"import event_detection_pipeline.definitions, sys; print([m for m in {HEAVY} if m in sys.modules])"
+    assert run_python(code) == "[]"
+
+
+def test_domain_code_runs_without_dagster() -> None:
+    code = """
+import importlib, pkgutil, sys
+sys.modules["dagster"] = None
+import event_detection_pipeline as package
+for module in pkgutil.walk_packages(package.__path__, "event_detection_pipeline."):
+    if not module.name.startswith(("event_detection_pipeline.defs", "event_detection_pipeline.definitions")):
+        if module.name != "event_detection_pipeline.demo.render_speech":
+            importlib.import_module(module.name)
+"""
+    run_python(code)
+
+
+def test_every_asset_tells_what_it_is() -> None:
+    from event_detection_pipeline.definitions import defs
+
+    for spec in defs.resolve_all_asset_specs():
+        if spec.key.to_user_string() == "event_recordings":
+            continue
+        assert spec.description and len(spec.description) > 40, spec.key
+        assert spec.group_name in {"chronicle", "training", "adapters", "detection"}, spec.key
+        assert spec.kinds and spec.owners, spec.key
+
+
+@pytest.mark.parametrize("job", ["export_training_data", "retrain_adapter", "scan_conversations", "full_loop"])
+def test_the_jobs_people_know_exist(job: str) -> None:
+    from event_detection_pipeline.definitions import defs
+
+    assert defs.resolve_job_def(job).nodes
+
+
+def test_schedules_are_the_documented_ones() -> None:
+    from event_detection_pipeline.definitions import defs
+
+    schedules = {schedule.name: schedule for schedule in defs.schedules or ()}
+    assert schedules["nightly_export"].cron_schedule == "0 2 * * *"
+    assert schedules["weekly_retraining"].cron_schedule == "0 3 * * 0"
+    assert all(schedule.execution_timezone for schedule in schedules.values())
+
+
+def test_one_event_needs_no_partitions_and_two_events_are_partitions(tmp_path: Path) -> None:
+    code = """
+from event_detection_pipeline.definitions import defs
+spec = next(s for s in defs.resolve_all_asset_specs() if s.key.to_user_string() == "candidate_adapter")
+print(spec.partitions_def.get_partition_keys() if spec.partitions_def else None)
+defs.resolve_job_def("full_loop")
+"""
+    one, two = tmp_path / "one.toml", tmp_path / "two.toml"
+    one.write_text('[[events]]\nname = "sneeze"\n')
+    two.write_text('[[events]]\nname = "sneeze"\n[[events]]\nname = "doorbell"\n')
+    assert run_python(code, EVENT_DETECTION_CONFIG=str(one)) == "None"
+    assert run_python(code, EVENT_DETECTION_CONFIG=str(two)) == "['sneeze', 'doorbell']"

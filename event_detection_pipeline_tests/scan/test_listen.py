@@ -1,0 +1,44 @@
+"""Windows of a recording: they tile it and each has its words."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from event_detection_pipeline.chronicle.documents import Word
+from event_detection_pipeline.config import SAMPLE_RATE, ClipSettings
+from event_detection_pipeline.scan.listen import cut
+
+CLIPS = ClipSettings()
+
+
+def words(count: int, every: float = 0.5) -> list[Word]:
+    return [Word(f"w{i}", i * every, i * every + 0.3) for i in range(count)]
+
+
+def test_a_short_recording_is_one_window_with_all_words() -> None:
+    (window,) = cut(np.zeros(5 * SAMPLE_RATE, np.float32), words(9), CLIPS)
+    assert window.words is not None
+    assert (window.start, window.end, len(window.words)) == (0.0, 5.0, 9)
+
+
+def test_words_without_times_stay_together() -> None:
+    (window,) = cut(np.zeros(20 * SAMPLE_RATE, np.float32), [Word("hello", None, None)], CLIPS)
+    assert window.words == (Word("hello", None, None),)
+
+
+def test_nobody_transcribed_is_not_the_same_as_nothing_said() -> None:
+    silence = np.zeros(40 * SAMPLE_RATE, np.float32)
+    assert all(window.words is None for window in cut(silence, None, CLIPS))
+    assert all(window.words == () for window in cut(silence, [], CLIPS))
+
+
+@given(st.floats(0.5, 200.0), st.integers(0, 300), st.booleans())
+def test_windows_tile_the_recording_and_lose_no_word(seconds: float, count: int, one_endless_word: bool) -> None:
+    samples = np.arange(round(seconds * SAMPLE_RATE), dtype=np.float32)
+    said = [word for word in words(count) if word.end is not None and word.end < seconds]
+    if one_endless_word and said:
+        said[0] = Word("aaa", 0.0, seconds)
+    windows = cut(samples, said, CLIPS)
+    assert np.array_equal(np.concatenate([window.samples for window in windows]), samples)
+    assert all(len(window.samples) <= CLIPS.max_seconds * SAMPLE_RATE for window in windows)
+    assert [word for window in windows for word in window.words or ()] == said
