@@ -1,0 +1,109 @@
+"""How good the flags are in people's ears: rates by adapter and by week, from `event_scans` and `event_reviews`."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pymongo.database import Database
+
+from event_detection_pipeline.adapters.metrics import Estimate, proportion
+from event_detection_pipeline.chronicle.database import EVENT_REVIEWS, EVENT_SCANS
+from event_detection_pipeline.chronicle.documents import Document, parse_date
+
+NO_ADAPTER = "none"  # flagged by another program: no scan says which adapter heard it
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewMetrics:
+    """What people said of an adapter's flags.
+
+    Attributes:
+        adapter: such as sneeze_v3, or "none".
+        week: ISO week of the flags, such as 2025-W09 (UTC); None for all weeks together.
+        popups: flags shown or waiting to be shown; `accepted`, `rejected` and `pending` add up to it.
+        oldest_pending_days: age of the flag that has waited longest, None where none waits.
+        false_positive_rate: rejected / reviewed, with Wilson's interval.
+        true_positive_rate: accepted / reviewed (precision among the reviewed), with Wilson's interval.
+    """
+
+    event: str
+    adapter: str
+    week: str | None
+    popups: int
+    accepted: int
+    rejected: int
+    pending: int
+    oldest_pending_days: float | None
+    false_positive_rate: Estimate
+    true_positive_rate: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class _Popup:
+    event: str
+    adapter: str
+    at: datetime | None
+    answer: str | None
+
+
+def review_metrics(database: Database[dict[str, Any]], confidence: float) -> list[ReviewMetrics]:
+    """One row for each adapter over all weeks, then one for each of its weeks, oldest first.
+
+    Args:
+        confidence: of the intervals, such as 0.95.
+    """
+    now = datetime.now(UTC)
+    groups: defaultdict[tuple[str, str, str], list[_Popup]] = defaultdict(list)
+    for popup in _popups(database):
+        groups[popup.event, popup.adapter, ""].append(popup)
+        if popup.at:
+            groups[popup.event, popup.adapter, iso_week(popup.at)].append(popup)
+    return [_row(*key, groups[key], confidence, now) for key in sorted(groups)]
+
+
+def iso_week(moment: datetime) -> str:
+    """The ISO 8601 week of a moment: the first days of January can belong to the last week of the year before."""
+    year, week, _ = moment.astimezone(UTC).isocalendar()
+    return f"{year}-W{week:02}"
+
+
+def _popups(database: Database[dict[str, Any]]) -> Iterable[_Popup]:
+    """Every flag of a scan with its answer, and every answer to a flag that no scan set.
+
+    An answer keeps the adapter whose score the person saw, also when a later scan has replaced that score.
+    """
+    reviews = {
+        _key(review): review for review in database[EVENT_REVIEWS].find({"answer": {"$ne": None}}, {"history": 0})
+    }
+    scanned_at: dict[tuple[str, str, str], datetime | None] = {}
+    for scan in database[EVENT_SCANS].find({"flagged": True}):
+        scanned_at[_key(scan)] = parse_date(scan.get("scanned_at"))
+        if _key(scan) not in reviews:
+            yield _Popup(str(scan["event"]), str(scan.get("adapter") or NO_ADAPTER), scanned_at[_key(scan)], None)
+    for key, review in reviews.items():
+        at = scanned_at.get(key) or parse_date(review.get("reviewed_at"))
+        yield _Popup(str(review["event"]), str(review.get("adapter") or NO_ADAPTER), at, review["answer"])
+
+
+def _key(document: Document) -> tuple[str, str, str]:
+    return document["conversation_id"], document["version_id"], document["event"]
+
+
+def _row(event: str, adapter: str, week: str, popups: list[_Popup], confidence: float, now: datetime) -> ReviewMetrics:
+    accepted = sum(popup.answer == "accepted" for popup in popups)
+    rejected = sum(popup.answer == "rejected" for popup in popups)
+    waiting = [popup.at for popup in popups if popup.answer is None and popup.at]
+    return ReviewMetrics(
+        event=event,
+        adapter=adapter,
+        week=week or None,
+        popups=len(popups),
+        accepted=accepted,
+        rejected=rejected,
+        pending=len(popups) - accepted - rejected,
+        oldest_pending_days=round((now - min(waiting)).total_seconds() / 86400, 2) if waiting else None,
+        false_positive_rate=proportion(rejected, accepted + rejected, confidence),
+        true_positive_rate=proportion(accepted, accepted + rejected, confidence),
+    )
