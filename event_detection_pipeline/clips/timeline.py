@@ -1,0 +1,161 @@
+"""When each piece of a transcript is heard: the text people read, with the times of the recogniser's words.
+
+Text and words need not agree: people edit transcripts and put tags into them. Matching pieces take the words' times,
+what stands between two matches shares the time between them.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+
+from event_detection_pipeline.chronicle.documents import Segment, Word
+from event_detection_pipeline.clips.text import pieces_of, same_sound
+
+# A recogniser's word is rarely longer; one that says so swallowed a silence.
+MAX_WORD_SECONDS = 3.0
+_UNTIMED_WORD_SECONDS = 0.5  # two words a second, a slow speaker
+# Below it the words belong to another text than the one they are matched with.
+MIN_MATCH = 0.6
+# How far around the moment where a scan heard an event the event may reach.
+EVENT_REACH_SECONDS = 1.0
+# A tag closer to an event's moment than this is that event.
+_SAME_EVENT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of text and the seconds in which it is heard."""
+
+    text: str
+    start: float
+    end: float
+    is_tag: bool = False
+
+    @property
+    def middle(self) -> float:
+        return (self.start + self.end) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """A transcript in time.
+
+    Attributes:
+        tokens: in the order of the text.
+        segments: where only whole segments have times, their (start, end) seconds; the tokens' own are guesses then.
+    """
+
+    tokens: tuple[Token, ...]
+    segments: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def solid(self) -> tuple[tuple[float, float], ...]:
+        """The (start, end) seconds that must not be cut: words (or segments) and events."""
+        words = () if self.segments else tuple((token.start, token.end) for token in self.tokens)
+        return words + self.segments + tuple((token.start, token.end) for token in self.tokens if token.is_tag)
+
+
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    sound: str
+    start: float
+    end: float
+
+
+def from_words(text: str, words: Sequence[Word], tag: str, seconds: float) -> Timeline | None:
+    """The text with the times of its words; None where too few words have times or they are another text's."""
+    timed = [word for word in words if word.start is not None and word.end is not None]
+    if not timed or len(timed) < MIN_MATCH * len(words):
+        return None
+    pieces = [piece for word in timed for piece in _spread(pieces_of(word.text, tag), *_bounds(word), tag)]
+    tokens = _align(pieces_of(text, tag), pieces, tag, seconds)
+    return Timeline(tokens) if tokens else None
+
+
+def from_segments(text: str, segments: Sequence[Segment], tag: str, seconds: float) -> Timeline | None:
+    """The text with its segments' times, each segment in one piece; None as above."""
+    timed = [
+        (segment.text, segment.start, segment.end)
+        for segment in segments
+        if segment.start is not None and segment.end is not None and segment.end > segment.start and segment.text
+    ]
+    pieces = [piece for words, start, end in timed for piece in _spread(pieces_of(words, tag), start, end, tag)]
+    tokens = _align(pieces_of(text, tag), pieces, tag, seconds)
+    return Timeline(tokens, tuple((start, end) for _, start, end in timed)) if tokens else None
+
+
+def with_event(timeline: Timeline, tag: str, start: float, end: float) -> Timeline:
+    """Say that the event is heard from `start` to `end`: a tag nearby moves there, else one is inserted."""
+    middle = (start + end) / 2
+    tokens = list(timeline.tokens)
+    near = [
+        index
+        for index, token in enumerate(tokens)
+        if token.is_tag and token.start - _SAME_EVENT_SECONDS <= middle <= token.end + _SAME_EVENT_SECONDS
+    ]
+    if near:
+        index = min(near, key=lambda index: abs(tokens[index].middle - middle))
+        tokens[index] = replace(tokens[index], start=start, end=end)
+        return replace(timeline, tokens=tuple(tokens))
+    index = next((index for index, token in enumerate(tokens) if token.middle > middle), len(tokens))
+    if index:  # the last word of a text has no space behind it
+        tokens[index - 1] = replace(tokens[index - 1], text=f"{tokens[index - 1].text.rstrip()} ")
+    tokens.insert(index, Token(f"{tag} ", start, end, is_tag=True))
+    return replace(timeline, tokens=tuple(tokens))
+
+
+def around(time: float, seconds: float) -> tuple[float, float]:
+    """The (start, end) seconds that an event heard at `time` may take, inside a recording of that length."""
+    return max(time - EVENT_REACH_SECONDS, 0.0), min(time + EVENT_REACH_SECONDS, seconds)
+
+
+def _bounds(word: Word) -> tuple[float, float]:
+    start, end = word.start or 0.0, word.end or 0.0
+    return max(start, 0.0), max(min(end, start + MAX_WORD_SECONDS), start, 0.0)
+
+
+def _spread(pieces: Sequence[str], start: float, end: float, tag: str) -> Iterable[_Timed]:
+    """Give pieces their share of a stretch of time, by length."""
+    total = sum(len(piece.strip()) for piece in pieces) or 1
+    position = start
+    for piece in pieces:
+        length = (end - start) * len(piece.strip()) / total
+        yield _Timed(tag if piece.strip() == tag else same_sound(piece), position, position + length)
+        position += length
+
+
+def _align(pieces: Sequence[str], timed: Sequence[_Timed], tag: str, seconds: float) -> tuple[Token, ...] | None:
+    """Tokens of the text in time, or None if too little of the text is among the timed pieces."""
+    sounds = [tag if piece.strip() == tag else same_sound(piece) for piece in pieces]
+    matched: dict[int, _Timed] = {}
+    for block in SequenceMatcher(None, sounds, [one.sound for one in timed]).get_matching_blocks():
+        matched.update({block.a + offset: timed[block.b + offset] for offset in range(block.size)})
+    spoken = [index for index, sound in enumerate(sounds) if sound and sound != tag]
+    if not spoken or sum(index in matched for index in spoken) < MIN_MATCH * len(spoken):
+        return None
+    tokens: list[Token] = []
+    index = 0
+    while index < len(pieces):
+        run = index
+        while run < len(pieces) and run not in matched:
+            run += 1
+        if run > index:
+            start = tokens[-1].end if tokens else 0.0
+            end = matched[run].start if run in matched else seconds
+            tokens += _between(pieces[index:run], start, max(start, end), tag)
+        if run < len(pieces):
+            tokens.append(Token(pieces[run], matched[run].start, matched[run].end, is_tag=sounds[run] == tag))
+        index = run + 1
+    return tuple(tokens)
+
+
+def _between(pieces: Sequence[str], start: float, end: float, tag: str) -> Iterable[Token]:
+    """Tokens for what no recogniser timed: words follow at the pace of speech, a tag may be anywhere in its pause."""
+    if all(piece.strip() != tag for piece in pieces):
+        end = min(end, start + _UNTIMED_WORD_SECONDS * len(pieces))
+    for piece, timed in zip(pieces, _spread(pieces, start, end, tag), strict=True):
+        if timed.sound == tag:
+            reach = max(timed.start - EVENT_REACH_SECONDS, 0.0), timed.end + EVENT_REACH_SECONDS
+            yield Token(piece, *reach, is_tag=True)
+        else:
+            yield Token(piece, timed.start, timed.end)
