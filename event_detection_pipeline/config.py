@@ -95,10 +95,16 @@ class ScanSettings(Section):
 
 
 class ReviewSettings(Section):
-    """The user loop: where it is served, and what an answer writes."""
+    """The user loop: where it is served, to whom, and what an answer writes.
+
+    `allowed_origins` are other addresses (http://chronicle.local:5173) whose pages may answer: Chronicle's own front end,
+    or a proxy in front of this server. `token` is asked for on any address but this machine's own; without one, one is made.
+    """
 
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8710, ge=0, le=65535)
+    token: SecretStr | None = Field(default=None, min_length=16)
+    allowed_origins: tuple[str, ...] = ()
     order: Literal["uncertain", "newest"] = "uncertain"
     stash_copy_audio: bool = False
 

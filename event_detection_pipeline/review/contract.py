@@ -14,6 +14,7 @@ from event_detection_pipeline.chronicle.audio import AudioTooLong, NoAudio, Unde
 from event_detection_pipeline.chronicle.database import CONVERSATIONS
 from event_detection_pipeline.review.answers import ConversationNotFound, Recorded, VersionNotFound, record
 from event_detection_pipeline.review.audio import RangeNotSatisfiable, WavFile, parse_range
+from event_detection_pipeline.review.cards import Key
 from event_detection_pipeline.review.flagged import iter_flagged
 from event_detection_pipeline.review.reviews import Answer, Said
 from event_detection_pipeline.review.service import Service, service_of
@@ -160,10 +161,12 @@ def _answer(service: Service, swipe: Swipe, said: Said) -> Recorded:
 def recorded_or_404(service: Service, answer: Answer) -> Recorded:
     """Record an answer, or say in Chronicle's words what was not found."""
     try:
-        return record(
+        recorded = record(
             service.database, answer, configured=service.events, copy_audio=service.settings.review.stash_copy_audio
         )
     except ConversationNotFound:
         raise HTTPException(404, "Conversation Not Found") from None
     except VersionNotFound:
         raise HTTPException(404, "Transcript version Not Found") from None
+    service.queue.drop(Key(answer.conversation_id, answer.version_id, event) for event in recorded.revisions)
+    return recorded

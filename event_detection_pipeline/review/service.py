@@ -1,27 +1,49 @@
 """What all calls of the API share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import Request
 from pymongo.database import Database
 
+from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_SCANS
+from event_detection_pipeline.chronicle.documents import parse_date
 from event_detection_pipeline.config import Settings
 from event_detection_pipeline.review.audio import WavFiles
+from event_detection_pipeline.review.cards import Card, Key, card_of, find_cards
+from event_detection_pipeline.review.queue import Queue
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The database and the settings of one server."""
+    """The database and the settings of one server, its queue and its open audio."""
 
     database: Database[dict[str, Any]]
     settings: Settings
-    audio: WavFiles
+    audio: WavFiles = field(init=False)
+    queue: Queue = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "audio", WavFiles(self.database))
+        order = self.settings.review.order
+        object.__setattr__(self, "queue", Queue(lambda: find_cards(self.database, self.events), order))
 
     @property
     def events(self) -> list[str]:
         """The configured events' names."""
         return [event.name for event in self.settings.events]
+
+    def knows(self, key: Key) -> bool:
+        """Whether the event is configured, or was scanned for in this version."""
+        return key.event in self.events or self.database[EVENT_SCANS].find_one(key._asdict(), {"_id": 1}) is not None
+
+    def card(self, key: Key) -> Card:
+        """A card by its key, as the scan described it."""
+        scan = self.database[EVENT_SCANS].find_one(key._asdict()) or {}
+        conversation = self.database[CONVERSATIONS].find_one(
+            {"conversation_id": key.conversation_id}, {"created_at": 1}
+        )
+        return card_of(key, scan, parse_date((conversation or {}).get("created_at")))
 
 
 def service_of(request: Request) -> Service:

@@ -1,0 +1,180 @@
+"""The queue: nobody gets a card that somebody else is looking at, and nothing is lost."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pymongo.database import Database
+
+from event_detection_pipeline.review.cards import Card, Key, find_cards, load_content
+from event_detection_pipeline.review.queue import LEASE_SECONDS, Queue
+from event_detection_pipeline_tests.review.flags import add_flagged, add_scan, version_of
+
+Db = Database[dict[str, Any]]
+
+
+class Clock:
+    """A clock that stands until it is set."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def card(name: str, score: float = 0.9, event: str = "event") -> Card:
+    return Card(Key(name, "v1", event), "event_v1", score, 0.5, None, None)
+
+
+def names(cards: list[Card]) -> list[str]:
+    return [card.key.conversation_id for card in cards]
+
+
+def test_two_people_never_hold_the_same_card():
+    queue = Queue(lambda: [card(name) for name in "abc"], "uncertain", Clock())
+    first, second = queue.take("ada", 2), queue.take("ben", 2)
+    assert (names(first), names(second)) == (["a", "b"], ["c"])
+    assert queue.take("cyd", 1) == []
+
+
+def test_asking_again_gives_the_same_cards_and_keeps_them():
+    clock = Clock()
+    queue = Queue(lambda: [card(name) for name in "abc"], "uncertain", clock)
+    queue.take("ada", 2)
+    for clock.now in (50.0, 100.0, 150.0):
+        assert names(queue.take("ada", 2)) == ["a", "b"]
+    assert names(queue.take("ben", 3)) == ["c"]
+
+
+def test_an_expired_lease_comes_back():
+    clock = Clock()
+    queue = Queue(lambda: [card("a")], "uncertain", clock)
+    queue.take("ada", 1)
+    clock.now = LEASE_SECONDS
+    assert names(queue.take("ben", 1)) == ["a"]
+
+
+def test_a_skipped_card_goes_to_others_and_comes_back_when_asked_for():
+    queue = Queue(lambda: [card("a"), card("b")], "uncertain", Clock())
+    queue.take("ada", 1)
+    queue.skip("ada", card("a").key)
+    assert names(queue.take("ada", 2)) == ["b"]
+    assert queue.skipped("ada") == 1
+    assert names(queue.take("ben", 1)) == ["a"]
+    queue.skip("ben", card("a").key)
+    queue.unskip("ada")
+    assert sorted(names(queue.take("ada", 2))) == ["a", "b"]
+
+
+def test_an_answered_card_does_not_come_back_from_an_older_reading():
+    clock = Clock()
+    queue = Queue(list, "uncertain", clock)
+    queue.take("ada", 1)
+
+    def slow_reading() -> list[Card]:
+        queue.drop([card("a").key])  # answered while the database was being read
+        return [card("a"), card("b")]
+
+    queue._find = slow_reading
+    clock.now = 100.0
+    assert names(queue.take("ada", 2)) == ["b"]
+
+
+def test_a_card_taken_back_is_the_clients_again():
+    queue = Queue(lambda: [card("a"), card("b")], "uncertain", Clock())
+    queue.drop([card("a").key])
+    queue.take("ada", 1)
+    queue.give_back("ada", card("a"))
+    assert sorted(names(queue.take("ada", 2))) == ["a", "b"]
+    assert queue.take("ben", 2) == []
+
+
+def test_the_most_uncertain_or_the_newest_comes_first():
+    cards = [
+        card("sure", 0.99),
+        card("unsure", 0.51),
+        Card(Key("unknown", "v1", "event"), None, None, None, None, None),
+    ]
+    dated = Card(Key("new", "v1", "event"), "a", 0.7, 0.5, None, datetime(2025, 3, 1, tzinfo=UTC))
+    assert names(Queue(lambda: cards, "uncertain").take("ada", 9)) == ["unsure", "sure", "unknown"]
+    assert names(Queue(lambda: [*cards, dated], "newest").take("ada", 9))[0] == "new"
+
+
+def test_cards_can_be_of_one_event_only():
+    queue = Queue(lambda: [card("a"), card("b", event="sneeze")], "uncertain", Clock())
+    assert names(queue.take("ada", 9, "sneeze")) == ["b"]
+    assert queue.counts() == {"event": 1, "sneeze": 1}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["take", "drop", "skip", "wait"]), st.sampled_from("xyz"), st.integers(1, 3)),
+        max_size=40,
+    )
+)
+def test_at_no_moment_do_two_people_hold_one_card(steps: list[tuple[str, str, int]]):
+    clock, gone = Clock(), set[Key]()
+    all_cards = [card(name) for name in "abcdef"]
+    queue = Queue(lambda: [one for one in all_cards if one.key not in gone], "uncertain", clock)
+    held: dict[Key, tuple[str, float]] = {}
+    for what, client, count in steps:
+        if what == "wait":
+            clock.now += 25.0
+            continue
+        for taken in queue.take(client, count):
+            holder, until = held.get(taken.key, (client, 0.0))
+            assert holder == client or until <= clock.now
+            assert taken.key not in gone
+            held[taken.key] = client, clock.now + LEASE_SECONDS
+        mine = [key for key, (holder, until) in held.items() if holder == client and until > clock.now]
+        if what == "drop" and mine:
+            gone.add(mine[0])
+            queue.drop(mine[:1])
+        if what == "skip" and mine:
+            queue.skip(client, mine[0])
+            del held[mine[0]]
+
+
+def test_cards_are_the_unanswered_flags_of_active_versions(database: Db):
+    waiting = add_flagged(database, score=0.7)
+    unscanned = add_flagged(database, event=None)
+    add_flagged(database, deleted=True)
+    add_flagged(database, active_transcript_version="another")
+    verified = add_flagged(database)
+    database["conversations"].update_one(
+        {"conversation_id": verified}, {"$set": {"transcript_versions.0.maybe_anomaly": "verified"}}
+    )
+    found = {found.key.conversation_id: found for found in find_cards(database, ["event"])}
+    assert set(found) == {waiting, unscanned}
+    assert (found[waiting].score, found[waiting].adapter) == (0.7, "event_v1")
+    assert (found[unscanned].key.event, found[unscanned].score) == ("event", None)
+
+
+def test_a_flag_that_chronicle_overwrote_is_a_card_and_is_set_again(database: Db):
+    lost = add_flagged(database)
+    database["conversations"].update_one({}, {"$set": {"transcript_versions.0.maybe_anomaly": None}})
+    assert [found.key.conversation_id for found in find_cards(database, ["event"])] == [lost]
+    assert version_of(database, lost)["maybe_anomaly"] is True
+
+
+def test_the_second_event_of_a_version_still_waits_after_the_first_is_accepted(database: Db):
+    conversation = add_flagged(database, event="sneeze")
+    add_scan(database, conversation, event="doorbell")
+    review = {"conversation_id": conversation, "version_id": f"{conversation}-v1", "event": "sneeze"}
+    database["event_reviews"].insert_one(review | {"answer": "accepted"})
+    database["conversations"].update_one({}, {"$set": {"transcript_versions.0.maybe_anomaly": "verified"}})
+    [waiting] = find_cards(database, ["sneeze", "doorbell"])
+    assert waiting.key.event == "doorbell"
+    assert load_content(database, waiting) is not None
+
+
+def test_a_card_shows_the_words_around_the_event(database: Db):
+    words = [{"word": f"w{i}", "start": float(i), "end": i + 0.5} for i in range(200)] + [{"word": "untimed"}]
+    add_flagged(database, words=words, time=100.0, transcript="long", title="Dinner")
+    [found] = find_cards(database, ["event"])
+    content = load_content(database, found)
+    assert content is not None
+    assert (content.words[0].text, content.words[-1].text) == ("w55", "w145")
+    assert (content.title, content.transcript, content.duration) == ("Dinner", "long", 5.0)
