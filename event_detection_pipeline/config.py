@@ -46,12 +46,28 @@ class EventSettings(Section):
 
 
 class ClipSettings(Section):
-    """How conversations are cut to clips; lengths in seconds."""
+    """How conversations are cut to clips, and recordings mixed into them; lengths in seconds.
+
+    `other_windows` of a long conversation are taken besides those with the event. `event_segments` maps what a recogniser
+    writes for a sound to an event's name ({"[achoo]" = "sneeze"}); `[<name>]` is known. Each recording gives
+    `mixes_per_recording` clips (`mixes_per_other_sound` where it is not the event), mixed into clips of
+    `background_conversations` nobody flagged, at levels in the range `mix_snr_db` against what is heard there.
+    """
 
     target_seconds: float = Field(default=12.0, gt=1.0, le=MAX_CLIP_SECONDS)
     max_seconds: float = Field(default=MAX_CLIP_SECONDS, gt=1.0, le=MAX_CLIP_SECONDS)
+    other_windows: int = Field(default=2, ge=0)
+    event_segments: dict[str, str] = Field(default_factory=dict)
     validation_fraction: float = Field(default=0.15, gt=0.0, lt=0.5)
     test_fraction: float = Field(default=0.15, gt=0.0, lt=0.5)
+    mixes_per_recording: int = Field(default=40, ge=0)
+    mixes_per_other_sound: int = Field(default=20, ge=0)
+    background_conversations: int = Field(default=60, ge=0)
+    mix_snr_db: tuple[float, float] = (-5.0, 15.0)
+    seed: int = 0
+    processes: int | None = Field(default=None, ge=1)
+    min_events_per_split: int = Field(default=1, ge=0)
+    min_others_per_split: int = Field(default=1, ge=0)
 
 
 class LoraSettings(Section):
