@@ -75,7 +75,8 @@ class LoraSettings(Section):
 
     rank: int = Field(default=16, ge=1, le=256)
     alpha: int = Field(default=32, ge=1)
-    dropout: float = Field(default=0.05, ge=0.0, lt=1.0)
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    adapt_from_layer: int | None = Field(default=None, ge=0)
     part: Literal["encoder", "decoder", "both"] = "encoder"
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
 
@@ -210,6 +211,10 @@ class Settings(BaseSettings):
     @property
     def audio_dir(self) -> Path:
         return self.data_dir / "audio"
+
+    @property
+    def recordings_dir(self) -> Path:
+        return self.data_dir / "recordings"
 
     @property
     def manifest_dir(self) -> Path:

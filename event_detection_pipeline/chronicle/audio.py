@@ -67,7 +67,7 @@ class ConversationAudio:
         return len(self.samples) / self.sample_rate
 
 
-def decode(data: bytes | str) -> Samples:
+def decode(data: bytes | str, *, max_seconds: float = MAX_SECONDS) -> Samples:
     """Decode one audio file of any container to float32 mono at 16 kHz, sample-exact (Opus pre-skip and end trim).
 
     Args:
@@ -75,12 +75,13 @@ def decode(data: bytes | str) -> Samples:
 
     Raises:
         UndecodableAudio: there is no audio in it, or it is damaged.
+        AudioTooLong: it is longer than `max_seconds`; decoding stopped there.
     """
     file = file_bytes(data)
     if not file:
         raise UndecodableAudio("the audio is empty")
     try:
-        samples, rate = _decode_container(io.BytesIO(file))
+        samples, rate = _decode_container(io.BytesIO(file), max_seconds)
     except (av.error.FFmpegError, ValueError, IndexError) as error:
         raise UndecodableAudio(f"not decodable as audio ({len(file)} bytes: {type(error).__name__})") from error
     if rate != SAMPLE_RATE:
@@ -157,7 +158,7 @@ def decode_chunk(chunk: EncodedChunk) -> tuple[Samples, str | None]:
         return _silence(chunk.seconds), f"chunk {chunk.index} is missing"
     try:
         return decode(chunk.data), None
-    except UndecodableAudio as error:
+    except (UndecodableAudio, AudioTooLong) as error:
         return _silence(opus_seconds(chunk.data) or chunk.seconds), f"chunk {chunk.index}: {error}"
 
 
@@ -177,16 +178,18 @@ def _silence(seconds: float) -> Samples:
     return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
 
 
-def _decode_container(file: io.BytesIO) -> tuple[Samples, int]:
+def _decode_container(file: io.BytesIO, max_seconds: float) -> tuple[Samples, int]:
     """Decode the first audio stream at its own rate; channels are averaged."""
     with av.open(file, "r", metadata_errors="ignore") as container:
         if not container.streams.audio:
             raise UndecodableAudio("the file has no audio in it")
         to_float = av.AudioResampler(format="fltp")
         parts: list[NDArray[Any]] = []
-        rate = SAMPLE_RATE
+        rate, length = SAMPLE_RATE, 0
         for frame in container.decode(container.streams.audio[0]):
-            rate = frame.sample_rate
+            rate, length = frame.sample_rate, length + frame.samples
+            if length > max_seconds * rate:
+                raise AudioTooLong(f"the audio is longer than {max_seconds:g} s")
             # Opus is float already; converting each 20 ms frame would cost as much as decoding it.
             for part in [frame] if frame.format.name == "fltp" else to_float.resample(frame):
                 parts.append(part.to_ndarray())

@@ -8,13 +8,12 @@ from pymongo.database import Database
 from event_detection_pipeline.chronicle.database import AUDIO_CHUNKS, CONVERSATIONS, TRAINING_STASH
 from event_detection_pipeline.chronicle.documents import Conversation, Document, parse_conversation
 
-# Without its base64 audio, which is megabytes an entry.
+# Without its base64 audio and its segments, which can be megabytes an entry.
 _STASH_FIELDS = {
     "conversation_id": 1,
     "transcript_version_id": 1,
     "version_id": 1,
     "transcript": 1,
-    "segments": 1,
     "reason": 1,
     "timestamp": 1,
     "created_at": 1,
@@ -37,11 +36,22 @@ def count_stash(database: Database[dict[str, Any]]) -> int:
 
 
 def iter_stash(database: Database[dict[str, Any]], *, batch_size: int = 100) -> Iterator[Document]:
-    """The documents of the training stash, oldest first, without their audio.
+    """The documents of the training stash, oldest first, without their audio and segments.
 
     Documents, not entries: `parse_stash_entry` may refuse one, and the caller sets that one aside.
     """
     yield from database[TRAINING_STASH].find({}, _STASH_FIELDS, batch_size=batch_size).sort("_id", 1)
+
+
+def stash_document(database: Database[dict[str, Any]], document_id: object) -> Document | None:
+    """A whole entry of the stash but for its audio."""
+    return database[TRAINING_STASH].find_one({"_id": document_id}, {"audio_chunks": 0})
+
+
+def stash_audio(database: Database[dict[str, Any]], document_id: object) -> object:
+    """The copies of the audio that an entry carries, as stored."""
+    document = database[TRAINING_STASH].find_one({"_id": document_id}, {"audio_chunks": 1})
+    return document.get("audio_chunks") if document else None
 
 
 def get_conversation(

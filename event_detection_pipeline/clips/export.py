@@ -1,49 +1,49 @@
-"""From the training stash to clips on disk, and from clips to the manifest that training reads."""
+"""From what people said to clips on disk, and from clips to the manifest that training reads."""
 
 import hashlib
-import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pymongo.database import Database
 
-from event_detection_pipeline.chronicle.audio import (
-    AudioTooLong,
-    ConversationAudio,
-    NoAudio,
-    conversation_audio,
-)
-from event_detection_pipeline.chronicle.documents import (
-    Document,
-    MalformedDocument,
-    StashEntry,
-    TranscriptVersion,
-    parse_stash_entry,
-)
-from event_detection_pipeline.chronicle.queries import count_stash, get_conversation, has_audio, iter_stash
-from event_detection_pipeline.clips.manifest import Clip, ClipWord, read_manifest, write_manifest
+from event_detection_pipeline.chronicle.queries import has_audio
+from event_detection_pipeline.clips.changes import Changes, compare
+from event_detection_pipeline.clips.cutting import cut
+from event_detection_pipeline.clips.index import ClipIndex, open_index
+from event_detection_pipeline.clips.manifest import Clip, parse_clip, read_manifest, write_lines
+from event_detection_pipeline.clips.mixing import mix_clip, mix_tasks
+from event_detection_pipeline.clips.parallel import run_all
+from event_detection_pipeline.clips.prepare import Preparer
+from event_detection_pipeline.clips.recordings import list_recordings
 from event_detection_pipeline.clips.rejects import Reject, RejectReason, count_by_reason, write_rejects
-from event_detection_pipeline.clips.splits import split_of
-from event_detection_pipeline.clips.wav import wav_bytes
+from event_detection_pipeline.clips.sources import BACKGROUND, Candidate, list_candidates
 from event_detection_pipeline.config import EventSettings, Settings
 from event_detection_pipeline.errors import PipelineError
-from event_detection_pipeline.files import write_atomically
+from event_detection_pipeline.progress import Progress
 
-Progress = Callable[[int, int], None]  # done, of how many
-
-STASH = "training_stash"
+# Part of every fingerprint: raise it when the same material would become other clips.
+_CLIP_FORMAT = 1
+# Settings that say how many, how fast, or whether it is enough, but never what a clip is.
+_WITHOUT_INFLUENCE = {
+    "mixes_per_recording",
+    "mixes_per_other_sound",
+    "background_conversations",
+    "processes",
+    "min_events_per_split",
+    "min_others_per_split",
+}
+_WITHOUT_AUDIO = (RejectReason.NO_AUDIO, RejectReason.UNDECODABLE_AUDIO)
 
 
 class EmptyStash(PipelineError):
-    """Nobody has stashed anything yet."""
+    """Nobody has stashed or confirmed anything, nor given a recording."""
 
     def __init__(self) -> None:
         super().__init__(
-            "the training stash is empty: swipe left on a wrong flag in the user loop to stash samples, "
-            "then export again"
+            "the training stash is empty: swipe left on a wrong flag in the user loop to stash samples, then export "
+            "again; or give recordings of the event with `event-detection bootstrap`"
         )
 
 
@@ -59,51 +59,54 @@ class TooFewSamples(PipelineError):
 
 
 class NoAudioFound(PipelineError):
-    """Not one stash entry has audio that can be used."""
+    """Not one conversation has audio that can be used."""
 
     def __init__(self, entries: int, with_chunks: int) -> None:
         self.entries, self.with_chunks = entries, with_chunks
         super().__init__(
-            f"no usable audio for any of the {entries} stash entries; {with_chunks} of them have audio chunks in "
-            "MongoDB. Check that MONGODB_DATABASE is Chronicle's and that it keeps audio (audio_chunks)"
+            f"no usable audio for any of the {entries} reviewed transcripts; {with_chunks} of them have audio chunks "
+            "in MongoDB. Check that MONGODB_DATABASE is Chronicle's and that it keeps audio (audio_chunks)"
         )
 
 
-class _SetAside(Exception):
-    def __init__(self, reason: RejectReason, detail: str = "") -> None:
-        self.reason, self.detail = reason, detail
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ClipReport:
-    """What an export made: the clips, and what was set aside."""
+    """What there is after an export: all clips, what was set aside, and how much material was new or had changed."""
 
-    clips: tuple[Clip, ...]
+    lines: tuple[str, ...]
     rejects: tuple[Reject, ...]
-    index: Path
+    made: int
     rejects_path: Path
 
-    @property
+    @cached_property
+    def clips(self) -> tuple[Clip, ...]:
+        return tuple(parse_clip(line, "the index of clips") for line in self.lines)
+
+    @cached_property
     def rejects_by_reason(self) -> dict[str, int]:
         return count_by_reason(self.rejects)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ManifestReport:
-    """The manifest as written."""
+    """The manifest as written, and how it differs from the one before."""
 
     path: Path
     digest: str
-    clips: tuple[Clip, ...]
+    changes: Changes
+
+    @cached_property
+    def clips(self) -> tuple[Clip, ...]:
+        return tuple(read_manifest(self.path))
 
 
 def no_progress(_done: int, _total: int) -> None:
     """Tell nobody."""
 
 
-def index_path(settings: Settings, event: EventSettings) -> Path:
-    """Where the clips of an event are listed before they are split."""
-    return settings.data_dir / "clips" / f"{event.name}.jsonl"
+def index_path(settings: Settings) -> Path:
+    """Where the clips of all events are listed."""
+    return settings.data_dir / "clips.sqlite"
 
 
 def rejects_path(settings: Settings, event: EventSettings) -> Path:
@@ -119,38 +122,33 @@ def manifest_path(settings: Settings, event: EventSettings) -> Path:
 def export_clips(
     database: Database[dict[str, Any]], settings: Settings, event: EventSettings, progress: Progress = no_progress
 ) -> ClipReport:
-    """Write a clip for every usable stash entry, the index of all clips, and what was set aside.
+    """Make clips of all that people said and gave; what was made before and has not changed is not touched.
 
     Raises:
         EmptyStash: there is nothing to export.
-        NoAudioFound: there are entries, but none has audio.
+        NoAudioFound: there is something, but none of it has audio.
     """
-    total = count_stash(database)
-    if total == 0:
-        raise EmptyStash
-    clips: list[Clip] = []
-    rejects: list[Reject] = []
-    for done, document in enumerate(iter_stash(database), 1):
-        try:
-            clips.append(_clip_of(database, settings, event, parse_stash_entry(document)))
-        except MalformedDocument as error:
-            rejects.append(_reject(document, RejectReason.MALFORMED_DOCUMENT, str(error)))
-        except _SetAside as error:
-            rejects.append(_reject(document, error.reason, error.detail))
-        progress(done, total)
-    if not clips and any(reject.reason is RejectReason.NO_AUDIO for reject in rejects):
-        with_chunks = sum(has_audio(database, reject.conversation_id or "") for reject in rejects)
-        raise NoAudioFound(total, with_chunks)
-    report = ClipReport(tuple(clips), tuple(rejects), index_path(settings, event), rejects_path(settings, event))
-    write_manifest(report.index, clips)
-    write_rejects(report.rejects_path, rejects)
+    recordings = list_recordings(settings, event)
+    candidates, unusable = list_candidates(database, event, settings, with_background=bool(recordings))
+    with open_index(index_path(settings), event.name) as index:
+        made = _make_all(database, settings, event, index, candidates, progress)
+        index.sweep()
+        if not candidates and not unusable and not recordings:
+            raise EmptyStash
+        set_aside = [reject for reject in index.rejects() if reject.source != BACKGROUND]
+        report = ClipReport(tuple(index.lines()), (*unusable, *set_aside), made, rejects_path(settings, event))
+    without_audio = [reject for reject in report.rejects if reject.reason in _WITHOUT_AUDIO]
+    if not report.lines and without_audio:
+        with_chunks = sum(has_audio(database, reject.conversation_id or "") for reject in without_audio)
+        raise NoAudioFound(len(report.rejects), with_chunks)
+    write_rejects(report.rejects_path, report.rejects)
     return report
 
 
 def write_training_manifest(
     settings: Settings, event: EventSettings, *, min_samples: int | None = None, output: Path | None = None
 ) -> ManifestReport:
-    """Split the clips by conversation and write the manifest.
+    """Write the manifest of the clips that the last export left.
 
     Args:
         min_samples: how many clips there must be; `settings.min_samples` if not given.
@@ -158,98 +156,66 @@ def write_training_manifest(
 
     Raises:
         TooFewSamples: there are fewer clips than `min_samples`; the manifest is left as it was.
-        BrokenManifest: no export has been made.
     """
-    fractions = settings.clips.validation_fraction, settings.clips.test_fraction
-    clips = [
-        replace(clip, split=split_of(clip.conversation_id, *fractions))
-        for clip in read_manifest(index_path(settings, event))
-    ]
+    with open_index(index_path(settings), event.name) as index:
+        lines = index.lines()
     needed = settings.min_samples if min_samples is None else min_samples
-    if len(clips) < needed:
-        raise TooFewSamples(len(clips), needed)
+    if len(lines) < needed:
+        raise TooFewSamples(len(lines), needed)
     path = output or manifest_path(settings, event)
-    return ManifestReport(path, write_manifest(path, clips), tuple(clips))
+    before = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1] if path.is_file() else []
+    return ManifestReport(path, write_lines(path, lines), compare(before, lines))
 
 
-def _clip_of(database: Database[dict[str, Any]], settings: Settings, event: EventSettings, entry: StashEntry) -> Clip:
-    conversation = get_conversation(database, entry.conversation_id, version_id=entry.version_id)
-    if conversation and conversation.deleted:
-        raise _SetAside(RejectReason.CONVERSATION_DELETED)
-    version = conversation.version(entry.version_id) if conversation else None
-    text = _text_for(event, settings.events, entry.transcript or (version.transcript if version else ""))
-    if not text:
-        raise _SetAside(RejectReason.NO_TRANSCRIPT)
-    audio = _audio_of(database, entry.conversation_id, settings.clips.max_seconds)
-    data = wav_bytes(audio.samples)
-    path = settings.audio_dir.resolve() / f"{_file_name(entry.conversation_id)}.wav"
-    if not path.is_file() or path.read_bytes() != data:
-        write_atomically(path, data)
-    created_at = (
-        entry.created_at or (conversation.created_at if conversation else None) or datetime.fromtimestamp(0, UTC)
-    )
-    return Clip(
-        audio=str(path),
-        text=text,
-        timestamp=created_at.isoformat(),
-        type="positive",
-        event=event.name,
-        contains_event=event.source_tag in text,
-        start=0.0,
-        end=round(audio.seconds, 3),
-        duration=round(audio.seconds, 3),
-        source=STASH,
-        conversation_id=entry.conversation_id,
-        version_id=entry.version_id,
-        audio_sha256=hashlib.sha256(data).hexdigest(),
-        words=_words_of(version, event),
-        event_time=_event_time(version, event),
-    )
+def _make_all(
+    database: Database[dict[str, Any]],
+    settings: Settings,
+    event: EventSettings,
+    index: ClipIndex,
+    candidates: dict[str, Candidate],
+    progress: Progress,
+) -> int:
+    """Bring the index up to date; how many pieces of material had to be made."""
+    recipe = _recipe(settings, event)
+
+    def fingerprint(candidate: Candidate) -> str:
+        return _digest(recipe, candidate.fingerprint)
+
+    index.keep_only(candidates, "conversation/")
+    known = index.fingerprints()
+    new = [one for one in candidates.values() if known.get(one.key) != fingerprint(one)]
+    tasks = Preparer(database, settings, event).tasks(new, fingerprint)
+    for done, outcome in enumerate(run_all(cut, tasks, expected=len(new), processes=settings.clips.processes), 1):
+        index.put(outcome)
+        progress(done, len(new))
+
+    mixes = list(mix_tasks(settings, event, _backgrounds(index), recipe))
+    index.keep_only((task.key for task in mixes), "recording/")
+    missing = [task for task in mixes if known.get(task.key) != task.fingerprint]
+    mixed = run_all(mix_clip, missing, expected=len(missing), processes=settings.clips.processes)
+    for done, outcome in enumerate(mixed, 1):
+        index.put(outcome)
+        progress(done, len(missing))
+    return len(new) + len(missing)
 
 
-def _audio_of(database: Database[dict[str, Any]], conversation_id: str, max_seconds: float) -> ConversationAudio:
-    try:
-        return conversation_audio(database, conversation_id, max_seconds=max_seconds)
-    except AudioTooLong as error:
-        raise _SetAside(RejectReason.TOO_LONG, str(error)) from error
-    except NoAudio as error:
-        reason = RejectReason.UNDECODABLE_AUDIO if has_audio(database, conversation_id) else RejectReason.NO_AUDIO
-        raise _SetAside(reason, str(error)) from error
+def _backgrounds(index: ClipIndex) -> list[Clip]:
+    """Clips without the event whose pauses are known."""
+    return [
+        clip
+        for clip in index.clips()
+        if not clip.contains_event and clip.recording is None and (clip.words or not clip.text)
+    ]
 
 
-def _text_for(event: EventSettings, events: Iterable[EventSettings], transcript: str) -> str:
-    """The transcript with this event's tag and nobody else's."""
-    for other in events:
-        if other.source_tag != event.source_tag:
-            transcript = transcript.replace(other.source_tag, " ")
-    return " ".join(transcript.split())
-
-
-def _words_of(version: TranscriptVersion | None, event: EventSettings) -> tuple[ClipWord, ...]:
-    words = version.words if version else ()
-    return tuple(
-        ClipWord(word.text, word.start, word.end)
-        for word in words
-        if word.start is not None and word.end is not None and word.text != event.source_tag
+def _recipe(settings: Settings, event: EventSettings) -> str:
+    """A digest of every setting that decides what a clip is."""
+    decides = settings.clips.model_dump(exclude=_WITHOUT_INFLUENCE)
+    tags = [(other.name, other.source_tag) for other in settings.events]
+    return _digest(
+        _CLIP_FORMAT, event.name, event.source_tag, tags, sorted(decides.items()), settings.audio_dir.resolve()
     )
 
 
-def _event_time(version: TranscriptVersion | None, event: EventSettings) -> float | None:
-    """When the event is heard: at the tag among the words, or at an event segment of its name."""
-    if version is None:
-        return None
-    times = [word.start for word in version.words if word.text == event.source_tag]
-    times += [segment.start for segment in version.segments if segment.text.casefold() == f"[{event.name}]"]
-    return next((time for time in times if time is not None), None)
-
-
-def _file_name(conversation_id: str) -> str:
-    """The id itself if it is a plain name (it is a UUID), else one made from it."""
-    if re.fullmatch(r"[\w-]{1,100}", conversation_id):
-        return conversation_id
-    return hashlib.sha256(conversation_id.encode()).hexdigest()[:32]
-
-
-def _reject(document: Document, reason: RejectReason, detail: str) -> Reject:
-    conversation_id = document.get("conversation_id")
-    return Reject(reason, STASH, str(document.get("_id")), str(conversation_id) if conversation_id else None, detail)
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ class Clip:
     """A stretch of audio (16 kHz, mono, at most 30 s) and exactly what is heard in it.
 
     `text` holds the event's source tag where the event is. `start` and `end` are seconds in the conversation;
-    `duration`, `words` and `event_time` (None where it is not known) are seconds in the clip.
+    `duration`, `words` and `event_time` (the middle of the event, None where it is not known) are seconds in the clip.
+    `source` is what said so; `recording` is the event recording heard in it, if there is one.
     """
 
     audio: str
@@ -52,6 +53,7 @@ class Clip:
     audio_sha256: str = ""
     words: tuple[ClipWord, ...] = ()
     event_time: float | None = None
+    recording: str | None = None
 
 
 _CLIP = TypeAdapter(Clip)
@@ -73,15 +75,25 @@ def read_manifest(path: Path, *, source_tag: str | None = None) -> list[Clip]:
         raise BrokenManifest(f"{path}: {error.strerror or error}; `event-detection export` writes it") from None
     except UnicodeDecodeError as error:
         raise BrokenManifest(f"{path}: not UTF-8 text (byte {error.start})") from None
-    return [_parse(line, f"{path}:{number}", source_tag) for number, line in enumerate(lines, 1) if line.strip()]
+    return [parse_clip(line, f"{path}:{number}", source_tag) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def write_manifest(path: Path, clips: Iterable[Clip]) -> str:
     """Write the manifest and return its digest. A file that already says the same is left untouched."""
-    data = b"".join(json.dumps(asdict(clip), ensure_ascii=False).encode() + b"\n" for clip in clips)
+    return write_lines(path, [clip_line(clip) for clip in clips])
+
+
+def write_lines(path: Path, lines: Sequence[str]) -> str:
+    """Write a manifest of lines that `clip_line` made, as `write_manifest` does."""
+    data = "".join(f"{line}\n" for line in lines).encode()
     if not path.is_file() or path.read_bytes() != data:
         write_atomically(path, data)
     return hashlib.sha256(data).hexdigest()
+
+
+def clip_line(clip: Clip) -> str:
+    """The clip as one line of JSON, without its end."""
+    return _CLIP.dump_json(clip).decode()
 
 
 def manifest_digest(path: Path) -> str:
@@ -90,7 +102,8 @@ def manifest_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _parse(line: str, where: str, source_tag: str | None) -> Clip:
+def parse_clip(line: str, where: str, source_tag: str | None = None) -> Clip:
+    """Read one line; `where` begins the message of BrokenManifest."""
     try:
         fields = json.loads(line)
         if not isinstance(fields, dict):

@@ -11,25 +11,43 @@ from event_detection_pipeline.files import write_atomically
 
 
 class RejectReason(StrEnum):
-    """Why something in the database became no clip."""
+    """Why something in the database, or a recording, became no clip."""
 
     MALFORMED_DOCUMENT = "malformed_document"
     CONVERSATION_DELETED = "conversation_deleted"
     NO_TRANSCRIPT = "no_transcript"
     NO_AUDIO = "no_audio"
     UNDECODABLE_AUDIO = "undecodable_audio"
+    AUDIO_GAP = "audio_gap"
     TOO_LONG = "too_long"
+    TOO_SHORT = "too_short"
+    NO_TIMES = "no_times"
+    POOR_ALIGNMENT = "poor_alignment"
+    EVENT_TIME_UNKNOWN = "event_time_unknown"
+    NO_PLACE_TO_CUT = "no_place_to_cut"
+    NOT_EVENT_FREE = "not_event_free"
+    LABEL_TOO_LONG = "label_too_long"
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """One thing set aside; `document_id` is its id in `source`."""
+    """One thing set aside: `document_id` is its id in `source`; `start` and `end` are the seconds of a window."""
 
     reason: RejectReason
     source: str
     document_id: str
     conversation_id: str | None = None
     detail: str = ""
+    start: float | None = None
+    end: float | None = None
+
+
+class SetAside(Exception):
+    """Raised where something turns out to be unusable, and caught where its document is known."""
+
+    def __init__(self, reason: RejectReason, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
 
 
 def count_by_reason(rejects: Iterable[Reject]) -> dict[str, int]:

@@ -84,19 +84,26 @@ def from_segments(text: str, segments: Sequence[Segment], tag: str, seconds: flo
     return Timeline(tokens, tuple((start, end) for _, start, end in timed)) if tokens else None
 
 
-def with_event(timeline: Timeline, tag: str, start: float, end: float) -> Timeline:
-    """Say that the event is heard from `start` to `end`: a tag nearby moves there, else one is inserted."""
+def locate_event(timeline: Timeline, start: float, end: float) -> Timeline | None:
+    """Say that the tag nearby is heard from `start` to `end`; None if no tag is near."""
     middle = (start + end) / 2
-    tokens = list(timeline.tokens)
-    near = [
+    tags = [
         index
-        for index, token in enumerate(tokens)
+        for index, token in enumerate(timeline.tokens)
         if token.is_tag and token.start - _SAME_EVENT_SECONDS <= middle <= token.end + _SAME_EVENT_SECONDS
     ]
-    if near:
-        index = min(near, key=lambda index: abs(tokens[index].middle - middle))
-        tokens[index] = replace(tokens[index], start=start, end=end)
-        return replace(timeline, tokens=tuple(tokens))
+    if not tags:
+        return None
+    tokens = list(timeline.tokens)
+    index = min(tags, key=lambda index: abs(tokens[index].middle - middle))
+    tokens[index] = replace(tokens[index], start=start, end=end)
+    return replace(timeline, tokens=tuple(tokens))
+
+
+def insert_event(timeline: Timeline, tag: str, start: float, end: float) -> Timeline:
+    """Put a tag between the words around an event that is heard from `start` to `end`."""
+    tokens = list(timeline.tokens)
+    middle = (start + end) / 2
     index = next((index for index, token in enumerate(tokens) if token.middle > middle), len(tokens))
     if index:  # the last word of a text has no space behind it
         tokens[index - 1] = replace(tokens[index - 1], text=f"{tokens[index - 1].text.rstrip()} ")

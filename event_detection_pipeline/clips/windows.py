@@ -30,8 +30,8 @@ class Window:
 def cut(seconds: float, solid: Iterable[tuple[float, float]], *, target: float, longest: float) -> list[Window]:
     """Tile [0, seconds] with windows of about `target` seconds.
 
-    No window begins or ends inside a solid stretch. One is longer than `longest` only if something solid leaves no place
-    to cut: the caller sets that one aside.
+    No window begins or ends inside a solid stretch. One is longer than `longest` only if something solid leaves no
+    place to cut: the caller sets that one aside.
     """
     pauses = _pauses(seconds, solid)
     windows: list[Window] = []

@@ -63,7 +63,7 @@ def test_what_cannot_be_used_is_set_aside_with_its_reason(database: Database[dic
         add_stash_entry(
             database,
             add_conversation(database, chunks=[{"chunk_index": i, "audio_data": encode(tone(11))} for i in range(3)]),
-        ): "too_long",
+        ): "no_times",
     }
     report = export_clips(database, settings, SNEEZE)
     lines = [json.loads(line) for line in report.rejects_path.read_text().splitlines()]

@@ -1,0 +1,127 @@
+"""What has been made so far: clips and rejects by the material they were made of, kept in one SQLite file.
+
+An export that is killed continues where it stopped, and one that finds nothing new reads no audio. A file that no clip
+of any event names any more is removed: the recording of a conversation that somebody deleted must not stay behind.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from event_detection_pipeline.clips.cutting import Outcome
+from event_detection_pipeline.clips.manifest import Clip, clip_line, parse_clip
+from event_detection_pipeline.clips.rejects import Reject, RejectReason
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS items (
+    event TEXT, key TEXT, fingerprint TEXT, PRIMARY KEY (event, key)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS clips (
+    event TEXT, key TEXT, position INTEGER, audio TEXT, line TEXT, PRIMARY KEY (event, key, position)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rejects (
+    event TEXT, key TEXT, position INTEGER, reason TEXT, line TEXT, PRIMARY KEY (event, key, position)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS clips_audio ON clips (audio);
+CREATE TABLE IF NOT EXISTS unnamed (audio TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+
+
+class ClipIndex:
+    """The clips of one event; use as `with open_index(path, event) as index`."""
+
+    def __init__(self, connection: sqlite3.Connection, event: str) -> None:
+        self._connection = connection
+        self._event = event
+
+    def fingerprints(self) -> dict[str, str]:
+        """What is known, by key; without what lacked audio, which may have come back, and whose own files are lost."""
+        known = dict(self._select("SELECT key, fingerprint FROM items WHERE event = ?"))
+        for key, reason in self._select("SELECT key, reason FROM rejects WHERE event = ?"):
+            if reason == RejectReason.NO_AUDIO:
+                known.pop(key, None)
+        for key, audio in self._select("SELECT key, audio FROM clips WHERE event = ?"):
+            if not Path(audio).is_file():
+                known.pop(key, None)
+        return known
+
+    def put(self, outcome: Outcome) -> None:
+        """Replace what the material was before."""
+        with self._connection:
+            self._forget(outcome.key)
+            self._connection.execute(
+                "INSERT INTO items VALUES (?, ?, ?)", (self._event, outcome.key, outcome.fingerprint)
+            )
+            self._connection.executemany(
+                "INSERT INTO clips VALUES (?, ?, ?, ?, ?)",
+                [
+                    (self._event, outcome.key, position, clip.audio, clip_line(clip))
+                    for position, clip in enumerate(outcome.clips)
+                ],
+            )
+            self._connection.executemany(
+                "INSERT INTO rejects VALUES (?, ?, ?, ?, ?)",
+                [
+                    (self._event, outcome.key, position, reject.reason, json.dumps(asdict(reject)))
+                    for position, reject in enumerate(outcome.rejects)
+                ],
+            )
+
+    def keep_only(self, keys: Iterable[str], prefix: str) -> None:
+        """Forget what is no longer there of the material whose keys begin with `prefix`."""
+        wanted = set(keys)
+        with self._connection:
+            for (key,) in self._select("SELECT key FROM items WHERE event = ?"):
+                if key.startswith(prefix) and key not in wanted:
+                    self._forget(key)
+
+    def lines(self) -> list[str]:
+        """All clips as lines of a manifest, always in the same order."""
+        return [line for (line,) in self._select("SELECT line FROM clips WHERE event = ? ORDER BY key, position")]
+
+    def clips(self) -> Iterator[Clip]:
+        """The same, one by one."""
+        return (parse_clip(line, "the index of clips") for line in self.lines())
+
+    def rejects(self) -> Iterator[Reject]:
+        """All that was set aside, always in the same order."""
+        for (line,) in self._select("SELECT line FROM rejects WHERE event = ? ORDER BY key, position"):
+            fields = json.loads(line)
+            yield Reject(**fields | {"reason": RejectReason(fields["reason"])})
+
+    def sweep(self) -> None:
+        """Remove the audio files that were made for clips and are named by none any more."""
+        gone = self._connection.execute("SELECT audio FROM unnamed").fetchall()
+        for (audio,) in gone:
+            named = self._connection.execute("SELECT 1 FROM clips WHERE audio = ?", (audio,)).fetchone()
+            if not named:
+                Path(audio).unlink(missing_ok=True)
+            with self._connection:
+                self._connection.execute("DELETE FROM unnamed WHERE audio = ?", (audio,))
+
+    def _select(self, query: str) -> list[Any]:
+        return self._connection.execute(query, (self._event,)).fetchall()
+
+    def _forget(self, key: str) -> None:
+        of_key = self._event, key
+        self._connection.execute(
+            "INSERT OR IGNORE INTO unnamed SELECT audio FROM clips WHERE event = ? AND key = ?", of_key
+        )
+        for table in ("items", "clips", "rejects"):
+            self._connection.execute(f"DELETE FROM {table} WHERE event = ? AND key = ?", of_key)
+
+
+@contextmanager
+def open_index(path: Path, event: str) -> Iterator[ClipIndex]:
+    """Open the index, made if it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path, timeout=60)) as connection:
+        # With the write-ahead log a commit costs no wait for the disk; what a power cut takes is made again.
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.executescript(_SCHEMA)
+        yield ClipIndex(connection, event)

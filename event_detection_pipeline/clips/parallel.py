@@ -1,0 +1,39 @@
+"""Many tasks on all cores, with few of them in memory at a time."""
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+# Fewer tasks than this are done before a second process has started (about a second).
+_WORTH_A_POOL = 64
+_IN_FLIGHT_PER_PROCESS = 4
+
+
+def run_all(
+    function: Callable[[Task], Result], tasks: Iterable[Task], *, expected: int, processes: int | None
+) -> Iterator[Result]:
+    """Results in the order of the tasks, which are drawn only as fast as they are done.
+
+    Args:
+        function: top-level, because processes are spawned: a fork would copy the database client's threads.
+        expected: about how many tasks there are; few are done in this process.
+        processes: how many at most; None for one a core.
+    """
+    processes = processes or os.cpu_count() or 1
+    if processes == 1 or expected < _WORTH_A_POOL:
+        yield from map(function, tasks)
+        return
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        running: deque[Future[Result]] = deque()
+        for task in tasks:
+            running.append(pool.submit(function, task))
+            if len(running) >= _IN_FLIGHT_PER_PROCESS * processes:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()

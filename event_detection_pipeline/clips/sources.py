@@ -1,0 +1,277 @@
+"""What people said about conversations, listed cheaply and loaded one by one: the material clips are made of.
+
+Listing reads ids and fingerprints only, so that an export finds what is new, edited or retracted without touching the
+rest of the history.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from pymongo.database import Database
+
+from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, EVENT_SCANS, TRAINING_STASH
+from event_detection_pipeline.chronicle.documents import (
+    MalformedDocument,
+    Segment,
+    Word,
+    parse_date,
+    parse_stash_entry,
+)
+from event_detection_pipeline.chronicle.queries import get_conversation, iter_stash, stash_document
+from event_detection_pipeline.clips.rejects import Reject, RejectReason, SetAside
+from event_detection_pipeline.clips.text import join, only_tag
+from event_detection_pipeline.config import EventSettings, Settings
+
+STASH = TRAINING_STASH
+REVIEWS = EVENT_REVIEWS
+VERIFIED_FLAGS = "verified_flags"
+BACKGROUND = "background"
+
+# What a manifest line's `type` is for each source; `positive` is the original export's word for every stash entry.
+TYPES = {STASH: "positive", BACKGROUND: "background"}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A transcript version that somebody said something about.
+
+    Attributes:
+        key: unique among an event's material, also from one export to the next.
+        document_id: of the document that says it.
+        contains_event: True where a person confirmed the event, None where the text's tag decides.
+        fingerprint: changes when what was said changes.
+    """
+
+    key: str
+    source: str
+    document_id: Any
+    conversation_id: str
+    version_id: str | None
+    contains_event: bool | None
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A candidate with its text and times, ready to be cut.
+
+    Attributes:
+        text: with this event's tag and no other's.
+        event_segments: (start, end) seconds that the recogniser itself marked as the event.
+        time: seconds where the flag was heard, None where no scan or person said.
+    """
+
+    candidate: Candidate
+    text: str
+    words: tuple[Word, ...]
+    segments: tuple[Segment, ...]
+    event_segments: tuple[tuple[float, float], ...]
+    time: float | None
+    timestamp: datetime
+
+
+class EventTexts:
+    """How an event is written: its own tag, what stands for it, and the other events' tags that are taken out."""
+
+    def __init__(self, event: EventSettings, settings: Settings) -> None:
+        tags = {other.name: other.source_tag for other in settings.events}
+        self.tag = event.source_tag
+        self._stands_for = {f"[{name}]".casefold(): tag for name, tag in tags.items()}
+        configured = settings.clips.event_segments.items()
+        self._stands_for |= {text.casefold(): tags.get(name, "") for text, name in configured}
+        self._others = tuple(tag for tag in tags.values() if tag != self.tag)
+
+    def clean(self, text: str) -> str:
+        return only_tag(text, self.tag, self._stands_for, self._others)
+
+    def without_tag(self, text: str) -> str:
+        return join([text.replace(self.tag, " ")])
+
+    def words(self, words: Iterable[Word]) -> tuple[Word, ...]:
+        return tuple(
+            replace(word, text=self.clean(word.text)) if word.text[:1] in "<[" else word for word in words if word.text
+        )
+
+    def is_event(self, segment: Segment) -> bool:
+        return segment.text == self.tag or self._stands_for.get(segment.text.casefold()) == self.tag
+
+
+def list_candidates(
+    database: Database[dict[str, Any]], event: EventSettings, settings: Settings, *, with_background: bool
+) -> tuple[dict[str, Candidate], list[Reject]]:
+    """All that is to become clips, by key, and what cannot. The stash counts before reviews and flags."""
+    rejects: list[Reject] = []
+    candidates = _stash(database, rejects)
+    for candidate in (*_reviews(database, event), *_verified_flags(database, event, settings)):
+        candidates.setdefault((candidate.conversation_id, candidate.version_id), candidate)
+    if with_background:
+        said = {conversation_id for conversation_id, _ in candidates}
+        for candidate in _background(database, settings, said):
+            candidates[candidate.conversation_id, candidate.version_id] = candidate
+    deleted = set(_deleted(database))
+    kept = {}
+    for candidate in candidates.values():
+        if candidate.conversation_id in deleted:
+            rejects.append(rejected(candidate, SetAside(RejectReason.CONVERSATION_DELETED)))
+        else:
+            kept[candidate.key] = candidate
+    return kept, rejects
+
+
+def load(database: Database[dict[str, Any]], candidate: Candidate, event: EventSettings, texts: EventTexts) -> Labelled:
+    """Read what the candidate's clips need.
+
+    Raises:
+        SetAside: there is no text, or the document is gone or malformed.
+    """
+    try:
+        conversation = get_conversation(database, candidate.conversation_id, version_id=candidate.version_id)
+    except MalformedDocument as error:
+        raise SetAside(RejectReason.MALFORMED_DOCUMENT, str(error)) from error
+    version = conversation.version(candidate.version_id) if conversation else None
+    entry = stash_document(database, candidate.document_id) if candidate.source == STASH else None
+    stashed = parse_stash_entry(entry) if entry else None
+    review = database[EVENT_REVIEWS].find_one(_version_key(candidate, event)) or {}
+    scan = database[EVENT_SCANS].find_one(_version_key(candidate, event), {"time": 1}) or {}
+    segments = (version.segments if version else ()) or (stashed.segments if stashed else ())
+    transcripts = (stashed and stashed.transcript, review.get("transcript"), version and version.transcript)
+    spoken = " ".join(segment.text for segment in segments if segment.kind == "speech")
+    text = texts.clean(next((text for text in transcripts if text and isinstance(text, str)), spoken))
+    marked = [segment for segment in segments if texts.is_event(segment)]
+    if candidate.source == BACKGROUND and (marked or texts.tag in text):
+        raise SetAside(RejectReason.NOT_EVENT_FREE)
+    if candidate.contains_event is False:  # a person knows better than the recogniser
+        text, marked = texts.without_tag(text), []
+    if not text and not candidate.contains_event:
+        raise SetAside(RejectReason.NO_TRANSCRIPT)
+    dates = (
+        stashed and stashed.created_at,
+        parse_date(review.get("reviewed_at")),
+        conversation and conversation.created_at,
+    )
+    return Labelled(
+        candidate=candidate,
+        text=text,
+        words=texts.words(version.words) if version else (),
+        segments=segments,
+        event_segments=tuple(
+            (segment.start, segment.end) for segment in marked if segment.start is not None and segment.end is not None
+        ),
+        time=next((time for time in (_time(review), _time(scan)) if time is not None), None),
+        timestamp=next((date for date in dates if date), datetime.fromtimestamp(0, UTC)),
+    )
+
+
+def rejected(candidate: Candidate, why: SetAside) -> Reject:
+    """The candidate set aside as a whole."""
+    return Reject(
+        why.reason, candidate.source, str(candidate.document_id), candidate.conversation_id, detail=why.detail
+    )
+
+
+def _stash(database: Database[dict[str, Any]], rejects: list[Reject]) -> dict[tuple[str, str | None], Candidate]:
+    """The newest entry of each version."""
+    newest: dict[tuple[str, str | None], tuple[datetime, Candidate]] = {}
+    for document in iter_stash(database):
+        try:
+            entry = parse_stash_entry(document)
+        except MalformedDocument as error:
+            rejects.append(Reject(RejectReason.MALFORMED_DOCUMENT, STASH, str(document.get("_id")), detail=str(error)))
+            continue
+        said = (entry.id, entry.transcript, entry.created_at)
+        candidate = _candidate(STASH, document["_id"], entry.conversation_id, entry.version_id, None, said)
+        version = entry.conversation_id, entry.version_id
+        written = entry.created_at or datetime.fromtimestamp(0, UTC)
+        if version not in newest or written >= newest[version][0]:
+            newest[version] = written, candidate
+    return {version: candidate for version, (_, candidate) in newest.items()}
+
+
+def _reviews(database: Database[dict[str, Any]], event: EventSettings) -> Iterator[Candidate]:
+    """Answers that are in nobody's stash: accepted flags, and rejected ones of a version with another, right flag."""
+    query = {"event": event.name, "answer": {"$in": ["accepted", "rejected"]}}
+    fields = {"conversation_id": 1, "version_id": 1, "answer": 1, "transcript": 1, "time": 1}
+    for review in database[EVENT_REVIEWS].find(query, fields):
+        said = (review["answer"], review.get("transcript"), review.get("time"))
+        yield _candidate(
+            REVIEWS,
+            review["_id"],
+            review["conversation_id"],
+            review["version_id"],
+            review["answer"] == "accepted",
+            said,
+        )
+
+
+def _verified_flags(
+    database: Database[dict[str, Any]], event: EventSettings, settings: Settings
+) -> Iterator[Candidate]:
+    """Flags that were accepted in Chronicle itself; which event was meant, the scan says, or there is only one."""
+    query = {"transcript_versions.maybe_anomaly": "verified", "deleted": {"$ne": True}}
+    for conversation_id, version_id, flag, _ in _versions(database, query):
+        if flag != "verified":
+            continue
+        key = {"conversation_id": conversation_id, "version_id": version_id, "event": event.name}
+        scan = database[EVENT_SCANS].find_one(key, {"flagged": 1})
+        if (scan.get("flagged") is True) if scan else len(settings.events) == 1:
+            yield _candidate(VERIFIED_FLAGS, version_id, conversation_id, version_id, True, ())
+
+
+def _background(database: Database[dict[str, Any]], settings: Settings, said: set[str]) -> Iterator[Candidate]:
+    """Conversations that nobody flagged, always the same ones as long as they stay: recordings are mixed into them."""
+    chosen: list[tuple[bytes, str, str]] = []
+    for conversation_id, version_id, flag, active in _versions(database, {"deleted": {"$ne": True}}):
+        if version_id == active and flag in (None, False) and conversation_id not in said:
+            order = hashlib.sha256(f"{settings.clips.seed} {conversation_id}".encode()).digest()
+            chosen.append((order, conversation_id, version_id))
+    for _, conversation_id, version_id in sorted(chosen)[: settings.clips.background_conversations]:
+        yield _candidate(BACKGROUND, version_id, conversation_id, version_id, False, ())
+
+
+def _versions(
+    database: Database[dict[str, Any]], query: Mapping[str, Any]
+) -> Iterator[tuple[str, str, object, object]]:
+    """(conversation_id, version_id, maybe_anomaly, the active version's id), without their words and texts."""
+    fields = {
+        "conversation_id": 1,
+        "active_transcript_version": 1,
+        "transcript_versions.version_id": 1,
+        "transcript_versions.maybe_anomaly": 1,
+    }
+    for document in database[CONVERSATIONS].find(query, fields):
+        versions = document.get("transcript_versions")
+        for version in versions if isinstance(versions, list) else []:
+            ids = document.get("conversation_id"), version.get("version_id") if isinstance(version, dict) else None
+            if isinstance(ids[0], str) and isinstance(ids[1], str):
+                yield ids[0], ids[1], version.get("maybe_anomaly"), document.get("active_transcript_version")
+
+
+def _deleted(database: Database[dict[str, Any]]) -> Iterator[str]:
+    for document in database[CONVERSATIONS].find({"deleted": True}, {"conversation_id": 1}):
+        yield str(document.get("conversation_id"))
+
+
+def _candidate(
+    source: str,
+    document_id: Any,
+    conversation_id: str,
+    version_id: str | None,
+    contains_event: bool | None,
+    said: tuple[object, ...],
+) -> Candidate:
+    fingerprint = hashlib.sha256(repr((source, contains_event, *said)).encode()).hexdigest()
+    key = f"conversation/{conversation_id}/{version_id}"
+    return Candidate(key, source, document_id, conversation_id, version_id, contains_event, fingerprint)
+
+
+def _version_key(candidate: Candidate, event: EventSettings) -> dict[str, Any]:
+    ids = {"conversation_id": candidate.conversation_id, "version_id": candidate.version_id}
+    return ids | {"event": event.name}
+
+
+def _time(document: Mapping[str, Any]) -> float | None:
+    time = document.get("time")
+    return float(time) if isinstance(time, int | float) and not isinstance(time, bool) and time >= 0 else None
