@@ -8,18 +8,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
-from event_detection_pipeline.adapters.examples import IGNORED, Example, pad, read_wav, training_target
+from event_detection_pipeline.adapters.batches import BucketBatchSampler
+from event_detection_pipeline.adapters.examples import IGNORED, Example, pad, training_target
 from event_detection_pipeline.adapters.marker import Marker
 from event_detection_pipeline.adapters.metrics import average_precision
 from event_detection_pipeline.adapters.scoring import score_examples
+from event_detection_pipeline.adapters.states import StateCache
 from event_detection_pipeline.adapters.whisper import Whisper
 from event_detection_pipeline.config import LoraSettings, TrainingSettings
 from event_detection_pipeline.errors import PipelineError
@@ -91,23 +93,29 @@ def train_adapter(
             "both. Review more flags: accept right ones, reject wrong ones"
         )
     set_seed(settings.seed)
-    model = get_peft_model(whisper.model, lora_config(lora))
+    first_layer = first_adapted_layer(lora, len(whisper.model.trimmed_encoder.layers))
+    model = get_peft_model(whisper.model, lora_config(lora, first_layer))
     started = time.monotonic()
     checkpoints = Path(tempfile.mkdtemp(prefix="training-"))
+    states = StateCache(whisper, first_layer)
+    whisper.model.trimmed_encoder.first_layer = first_layer
     try:
         trainer = DetectionTrainer(
             model=model,
             args=_arguments(checkpoints, settings, len(training), bool(validation)),
             train_dataset=_Examples(training),
             eval_dataset=_Examples(validation),
-            data_collator=lambda examples: collate(whisper, marker, examples),
+            data_collator=lambda examples: collate(whisper, marker, examples, states),
             callbacks=[_Watch(), *_early_stopping(settings, validation)],
         )
-        trainer.validation = _Validation(whisper, marker, tuple(validation))
+        trainer.batches = BucketBatchSampler([one.bucket for one in training], settings.batch_size, settings.seed)
+        trainer.validation = _Validation(whisper, marker, tuple(validation), states)
         trainer.train()
     except torch.cuda.OutOfMemoryError as error:
         raise OutOfMemory(settings.batch_size) from error
     finally:
+        whisper.model.trimmed_encoder.first_layer = 0
+        states.close()
         shutil.rmtree(checkpoints, ignore_errors=True)
     model.eval()
     history = tuple(
@@ -118,23 +126,38 @@ def train_adapter(
     return TrainedAdapter(model, history, trainer.state.global_step, time.monotonic() - started)
 
 
-def lora_config(lora: LoraSettings) -> LoraConfig:
+def first_adapted_layer(lora: LoraSettings, layers: int) -> int:
+    """The lowest encoder layer that an adapter changes; everything below runs once for a whole training.
+
+    The upper half if not configured: what tells sounds apart is in the middle of the encoder already, and half of the
+    work is saved (docs/decisions.md).
+    """
+    if lora.part == "decoder":
+        return layers
+    wanted = layers // 2 if lora.adapt_from_layer is None else lora.adapt_from_layer
+    return min(wanted, layers - 1)
+
+
+def lora_config(lora: LoraSettings, first_layer: int) -> LoraConfig:
     """PEFT's configuration. `task_type` stays None: each of PEFT's task types renames inputs that Whisper needs."""
     part = {"encoder": "encoder", "decoder": "decoder", "both": "(encoder|decoder)"}[lora.part]
-    modules = "|".join(lora.target_modules)
     return LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=rf".*\.{part}\.layers\.\d+\.(\w+\.)?({modules})",
+        target_modules=rf".*\.{part}\.layers\.\d+\.(\w+\.)?({'|'.join(lora.target_modules)})",
+        exclude_modules=rf".*\.encoder\.layers\.({'|'.join(map(str, range(first_layer)))})\..*" if first_layer else None,
     )
 
 
-def collate(whisper: Whisper, marker: Marker, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
-    """A training batch: input_features (batch, mels, frames), decoder_input_ids and labels (batch, tokens)."""
+def collate(
+    whisper: Whisper, marker: Marker, examples: Sequence[Example], states: StateCache
+) -> dict[str, torch.Tensor]:
+    """A training batch of one bucket: input_features (batch, frames, d_model), the states entering the lowest adapted
+    layer; decoder_input_ids and labels (batch, tokens)."""
     targets = [training_target(whisper, marker, example) for example in examples]
     return {
-        "input_features": whisper.features([read_wav(example.audio) for example in examples]),
+        "input_features": states(examples),
         "decoder_input_ids": pad([ids for ids, _ in targets], whisper.end_of_text, whisper.compute.device),
         "labels": pad([labels for _, labels in targets], IGNORED, whisper.compute.device),
         "marker_id": torch.tensor(marker.ids[0]),
@@ -159,12 +182,19 @@ class _Validation:
     whisper: Whisper
     marker: Marker
     examples: tuple[Example, ...]
+    states: StateCache
 
 
 class DetectionTrainer(Trainer):
     """Trainer with a loss that hears the marker and an evaluation that ranks clips as a scan will."""
 
     validation: _Validation
+    batches: BucketBatchSampler
+
+    def get_train_dataloader(self) -> DataLoader[Example]:
+        assert self.train_dataset is not None
+        loader = DataLoader(self.train_dataset, batch_sampler=self.batches, collate_fn=self.data_collator)
+        return cast(DataLoader[Example], self.accelerator.prepare(loader))
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -173,8 +203,9 @@ class DetectionTrainer(Trainer):
         logits = model(
             input_features=inputs["input_features"], decoder_input_ids=inputs["decoder_input_ids"], use_cache=False
         ).logits
+        labels = labels.flatten()
         losses = torch.nn.functional.cross_entropy(
-            logits.float().transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
+            logits.float().flatten(0, 1), labels, ignore_index=IGNORED, reduction="none"
         )
         weights = torch.where(labels == marker_id, MARKER_WEIGHT, 1.0) * (labels != IGNORED)
         loss = (losses * weights).sum() / weights.sum()
@@ -185,7 +216,8 @@ class DetectionTrainer(Trainer):
         assert self.model is not None
         self.model.eval()
         one = self.validation
-        scores = np.array([s.score for s in score_examples(self.model, one.whisper, one.marker, one.examples)])
+        found = score_examples(self.model, one.whisper, one.marker, one.examples, states=one.states)
+        scores = np.array([score.score for score in found])
         truth = np.array([example.contains_event for example in one.examples])
         chance = np.clip(np.where(truth, scores, 1 - scores), 1e-6, 1.0)
         precision = average_precision(truth.tolist(), scores.tolist()) or 0.0

@@ -28,16 +28,33 @@ class TrimmedWhisperEncoder(WhisperEncoder):
     """Whisper's encoder without the demand for 3000 frames: positions are cut to the length of the input.
 
     The encoder's cost falls with the length of the clip and the word error rate stays (docs/decisions.md).
+
+    Attributes:
+        first_layer: where `forward` begins. 0 takes log-mel features; a higher layer takes the states that enter it,
+            which `states` computed before: a frozen lower part need run only once.
     """
 
+    first_layer = 0
+
     def forward(self, input_features: torch.Tensor, attention_mask: None = None, **kwargs: object) -> BaseModelOutput:
-        """Encode log-mel features of shape (batch, mels, frames), frames even and at most 3000, 10 ms each."""
-        hidden = torch.nn.functional.gelu(self.conv1(input_features))
-        hidden = torch.nn.functional.gelu(self.conv2(hidden)).permute(0, 2, 1)
-        hidden = hidden + self.embed_positions.weight[: hidden.shape[1]]
-        for layer in self.layers:
+        """Encode log-mel features (batch, mels, frames), frames even and at most 3000 of 10 ms each, or states (batch,
+        frames / 2, d_model) entering `first_layer`."""
+        hidden = input_features if self.first_layer else self._embed(input_features)
+        for layer in self.layers[self.first_layer :]:
             hidden = layer(hidden, None)
         return BaseModelOutput(last_hidden_state=self.layer_norm(hidden))
+
+    def states(self, features: torch.Tensor, layer: int) -> torch.Tensor:
+        """The states entering a layer (the number of layers: leaving the last), of log-mel features."""
+        hidden = self._embed(features)
+        for one in self.layers[:layer]:
+            hidden = one(hidden, None)
+        return hidden
+
+    def _embed(self, features: torch.Tensor) -> torch.Tensor:
+        hidden = torch.nn.functional.gelu(self.conv1(features))
+        hidden = torch.nn.functional.gelu(self.conv2(hidden)).permute(0, 2, 1)
+        return hidden + self.embed_positions.weight[: hidden.shape[1]]
 
 
 class TrimmedWhisper(WhisperForConditionalGeneration):
@@ -47,6 +64,10 @@ class TrimmedWhisper(WhisperForConditionalGeneration):
         super().__init__(config)
         self.model.encoder = TrimmedWhisperEncoder(config)
         self.post_init()
+
+    @property
+    def trimmed_encoder(self) -> TrimmedWhisperEncoder:
+        return cast(TrimmedWhisperEncoder, self.model.encoder)
 
 
 @dataclass(frozen=True, slots=True)
