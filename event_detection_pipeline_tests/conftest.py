@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any
 # Before anything of Hugging Face is imported: no test asks the hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import hypothesis
 import pytest
 from pymongo.database import Database
 from secantus import SecantusDBServer
 
 from event_detection_pipeline.chronicle.database import connect
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 if TYPE_CHECKING:
     from event_detection_pipeline.adapters.whisper import Whisper

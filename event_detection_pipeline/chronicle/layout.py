@@ -38,6 +38,11 @@ class Layout:
         return self.spans[-1].end / SAMPLE_RATE if self.spans else 0.0
 
     @property
+    def gaps(self) -> tuple[tuple[float, float], ...]:
+        """The (start, end) seconds of chunks that are known to be missing or damaged."""
+        return tuple((span.start / SAMPLE_RATE, span.end / SAMPLE_RATE) for span in self.spans if span.problem)
+
+    @property
     def is_silent(self) -> bool:
         return all(span.problem for span in self.spans)
 

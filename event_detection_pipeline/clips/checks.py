@@ -27,20 +27,18 @@ class CheckResult:
     passed: bool
     message: str
     blocking: bool = True
-    numbers: dict[str, int | float] = field(default_factory=dict)
+    numbers: dict[str, float] = field(default_factory=dict)
     examples: tuple[str, ...] = ()
 
 
 def check_schema(path: Path, event: EventSettings) -> CheckResult:
-    """Every line is a clip of this event, with a readable time stamp, whose tag is in the text just where it must be."""
+    """Every line is a clip of this event with a readable time stamp, and its tag is in the text if the event is."""
     try:
         clips = read_manifest(path)
     except BrokenManifest as error:
         return CheckResult(False, str(error))
     problems = [
-        f"{path.name}:{number}: {problem}"
-        for number, clip in enumerate(clips, 1)
-        for problem in _problems(clip, event)
+        f"{path.name}:{number}: {problem}" for number, clip in enumerate(clips, 1) for problem in _problems(clip, event)
     ]
     return _result(problems, len(clips), "lines are not valid clips")
 
@@ -72,7 +70,7 @@ def check_label_lengths(clips: Sequence[Clip]) -> CheckResult:
 
 
 def check_enough(clips: Sequence[Clip], settings: ClipSettings) -> CheckResult:
-    """Each split has clips with the event and clips without it: at least `min_events_per_split`, `min_others_per_split`."""
+    """Each split has at least `min_events_per_split` clips with the event and `min_others_per_split` without it."""
     counts = Counter((clip.split, clip.contains_event) for clip in clips)
     missing = [
         f"{split}: {counts[split, contains]} clips {word} the event, {needed} are needed"
@@ -83,7 +81,9 @@ def check_enough(clips: Sequence[Clip], settings: ClipSettings) -> CheckResult:
         for split in SPLITS
         if counts[split, contains] < needed
     ]
-    numbers = {f"{split} {'with' if has else 'without'}": counts[split, has] for split in SPLITS for has in (True, False)}
+    numbers: dict[str, float] = {
+        f"{split} {'with' if has else 'without'}": counts[split, has] for split in SPLITS for has in (True, False)
+    }
     message = "; ".join(missing) or "every split has clips with and without the event"
     return CheckResult(not missing, message, numbers=numbers)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from event_detection_pipeline.chronicle.chunks import EncodedChunk
-from event_detection_pipeline.chronicle.layout import Span, decode_between
+from event_detection_pipeline.chronicle.layout import Layout, Span, decode_between
 from event_detection_pipeline.clips.manifest import Clip, ClipWord
 from event_detection_pipeline.clips.rejects import Reject, RejectReason, SetAside
 from event_detection_pipeline.clips.sources import TYPES, Labelled
@@ -88,12 +88,13 @@ def timeline_of(item: Labelled, tag: str, seconds: float) -> Timeline | None:
     return timeline
 
 
-def plan(item: Labelled, timeline: Timeline | None, tag: str, seconds: float, settings: ClipSettings) -> list[Planned]:
+def plan(item: Labelled, timeline: Timeline | None, tag: str, layout: Layout, settings: ClipSettings) -> list[Planned]:
     """The windows worth a clip: those with the event or the flag, and a bounded number of others.
 
     Raises:
         SetAside: the recording cannot be cut without knowing more.
     """
+    seconds = layout.seconds
     if seconds < MIN_CLIP_SECONDS:
         raise SetAside(RejectReason.TOO_SHORT, f"{seconds:.2f} s")
     placed = timeline and _place_events(timeline, item, tag, seconds)
@@ -104,7 +105,7 @@ def plan(item: Labelled, timeline: Timeline | None, tag: str, seconds: float, se
     windows = cut_windows(end, placed.solid, target=settings.target_seconds, longest=settings.max_seconds)
     planned = [_planned(window, tokens, bool(placed.segments)) for window, tokens in _fill(windows, placed.tokens)]
     wanted = [one for one in planned if _of_interest(one, item)]
-    others = [one for one in planned if one.text and not _of_interest(one, item)]
+    others = [one for one in planned if one.text and not _of_interest(one, item) and _is_heard(one.window, layout)]
     count = settings.other_windows + (not wanted)
     order = f"{settings.seed} {item.candidate.key}"
     others.sort(key=lambda one: hashlib.sha256(f"{order} {one.window.start}".encode()).digest())
@@ -201,6 +202,12 @@ def _of_interest(planned: Planned, item: Labelled) -> bool:
     return flagged or any(token.is_tag for token in planned.tokens)
 
 
+def _is_heard(window: Window, layout: Layout) -> bool:
+    """Whether there is audio from beginning to end, as far as is known without decoding."""
+    gap = any(start < window.end and end > window.start for start, end in layout.gaps)
+    return window.end <= layout.seconds and not gap
+
+
 def _cut_clip(task: CutTask, planned: Planned) -> Clip:
     window = planned.window
     if window.seconds > task.longest:
@@ -242,8 +249,6 @@ def _cut_clip(task: CutTask, planned: Planned) -> Clip:
 def _check_gaps(planned: Planned, gaps: Sequence[tuple[float, float]]) -> None:
     """A window whose words or event lie in a gap is not what its text says; nor is one that is mostly gap."""
     missing = sum(end - start for start, end in gaps)
-    if missing >= planned.window.seconds - MIN_CLIP_SECONDS:
-        raise SetAside(RejectReason.UNDECODABLE_AUDIO, "no chunk of it can be decoded")
     in_gap = [token for token in planned.tokens for start, end in gaps if token.start < end and token.end > start]
     unknown = gaps and planned.text and not planned.tokens
     if in_gap or unknown or missing > planned.window.seconds / 2:

@@ -64,9 +64,8 @@ class Preparer:
         item = load(self._database, candidate, self._event, self._texts)
         source, from_chunks = self._audio(candidate, headers)
         layout = _laid_out(source)
-        planned = plan(
-            item, self._timeline(item, source, layout), self._texts.tag, layout.seconds, self._settings.clips
-        )
+        timeline = self._timeline(item, source, layout)
+        planned = plan(item, timeline, self._texts.tag, layout, self._settings.clips)
         spans = spans_needed([one.window for one in planned], layout.spans)
         clips = self._settings.clips
         return CutTask(

@@ -44,10 +44,10 @@ def only_tag(text: str, tag: str, event_texts: Mapping[str, str], other_tags: It
 
 
 def label_tokens(text: str) -> int:
-    """An upper estimate of Whisper's tokens for a label, without its tokenizer.
+    """An upper estimate of Whisper's tokens for what people say, without its tokenizer.
 
-    Byte-level BPE joins at least pairs of the letters of ASCII words and never exceeds one token a byte; the space
-    before a word is part of its first token.
+    Byte-level BPE joins at least every two letters of a word in ASCII, and never needs more than a token a byte; the
+    space before a word is part of its first token.
     """
     letters = sum(character.isascii() and character.isalpha() for character in text)
     others = len("".join(text.split()).encode()) - letters

@@ -18,6 +18,8 @@ _UNTIMED_WORD_SECONDS = 0.5  # two words a second, a slow speaker
 MIN_MATCH = 0.6
 # How far around the moment where a scan heard an event the event may reach.
 EVENT_REACH_SECONDS = 1.0
+# Where a clip is cut, its first and last sounds are lost in the window of the first frames.
+_EVENT_MARGIN_SECONDS = 0.5
 # A tag closer to an event's moment than this is that event.
 _SAME_EVENT_SECONDS = 5.0
 
@@ -50,9 +52,14 @@ class Timeline:
 
     @property
     def solid(self) -> tuple[tuple[float, float], ...]:
-        """The (start, end) seconds that must not be cut: words (or segments) and events."""
+        """The (start, end) seconds that must not be cut: words (or segments), and events with what is around them."""
         words = () if self.segments else tuple((token.start, token.end) for token in self.tokens)
-        return words + self.segments + tuple((token.start, token.end) for token in self.tokens if token.is_tag)
+        events = (
+            (token.start - _EVENT_MARGIN_SECONDS, token.end + _EVENT_MARGIN_SECONDS)
+            for token in self.tokens
+            if token.is_tag
+        )
+        return (*words, *self.segments, *events)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,6 @@ from event_detection_pipeline_tests.sounds import encode, tone
 SNEEZE = EventSettings(name="sneeze")
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path / "data", events=(SNEEZE, EventSettings(name="doorbell")))
-
-
 def test_a_stash_entry_becomes_a_clip_with_its_audio_and_text(database: Database[dict[str, Any]], settings: Settings):
     sneezed = add_conversation(database, seconds=3.0)
     add_stash_entry(database, sneezed, transcript="well <sneeze>  excuse me <doorbell>")

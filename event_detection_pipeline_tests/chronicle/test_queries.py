@@ -1,0 +1,37 @@
+"""Queries return what they are asked for and load no more."""
+
+from typing import Any
+
+from pymongo.database import Database
+
+from event_detection_pipeline.chronicle.documents import parse_stash_entry
+from event_detection_pipeline.chronicle.queries import count_stash, get_conversation, has_audio, iter_stash, stash_audio
+from event_detection_pipeline_tests.household import add_conversation, add_stash_entry
+
+
+def test_the_stash_is_listed_without_its_audio(database: Database[dict[str, Any]]):
+    id_ = add_stash_entry(database, "c", audio_chunks=[{"audio_data": "QUJD"}])
+    (document,) = iter_stash(database)
+    assert parse_stash_entry(document).transcript == "hello there"
+    assert "audio_chunks" not in document
+    assert count_stash(database) == 1
+    assert stash_audio(database, document["_id"]) == [{"audio_data": "QUJD"}]
+    assert str(document["_id"]) == id_
+
+
+def test_a_conversation_comes_with_the_one_version_asked_for(database: Database[dict[str, Any]]):
+    versions = [{"version_id": f"v{number}", "transcript": f"text {number}"} for number in range(3)]
+    id_ = add_conversation(database, chunks=[], transcript_versions=versions, active_transcript_version="v2")
+    active = get_conversation(database, id_)
+    other = get_conversation(database, id_, version_id="v1")
+    assert active and active.active_version and active.active_version.transcript == "text 2"
+    assert other and [version.version_id for version in other.versions] == ["v1"]
+    assert get_conversation(database, "nobody") is None
+    missing = get_conversation(database, id_, version_id="v9")
+    assert missing and missing.versions == ()
+
+
+def test_soft_deleted_audio_is_no_audio(database: Database[dict[str, Any]]):
+    chunk = {"chunk_index": 0, "audio_data": b"x"}
+    assert has_audio(database, add_conversation(database, chunks=[chunk]))
+    assert not has_audio(database, add_conversation(database, chunks=[chunk | {"deleted": True}]))
