@@ -72,7 +72,7 @@ def mix_tasks(settings: Settings, event: EventSettings, backgrounds: Sequence[Cl
         for number in range(count + 1 if own else 1):
             key = f"recording/{recording.recording}/{number:04d}"
             background = _nearest(own, f"{key} {seed}") if number else None
-            heard_in = (background.audio_sha256, background.text) if background else ()
+            heard_in = _identity(background) if background else ()
             yield MixTask(
                 key=key,
                 fingerprint=_digest(recipe, recording.contains_event, recording.split, *heard_in),
@@ -214,7 +214,11 @@ def _written(task: MixTask, samples: Samples, *, text: str, words: tuple[ClipWor
 
 def _nearest(backgrounds: Sequence[Clip], key: str) -> Clip:
     """Rendezvous hashing (Thaler and Ravishankar 1998): another choice only if this one goes or a nearer one comes."""
-    return min(backgrounds, key=lambda clip: _digest(key, clip.audio_sha256, clip.text))
+    return min(backgrounds, key=lambda clip: _digest(key, *_identity(clip)))
+
+
+def _identity(clip: Clip) -> tuple[object, ...]:
+    return clip.conversation_id, clip.version_id, clip.start, clip.audio_sha256, clip.text
 
 
 def _digest(*parts: object) -> str:

@@ -1,0 +1,99 @@
+"""A second export makes what is new or changed, and nothing else."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from event_detection_pipeline.clips.export import NoAudioFound, export_clips, write_training_manifest
+from event_detection_pipeline.config import EventSettings, Settings
+from event_detection_pipeline_tests.household import add_conversation, add_stash_entry
+from event_detection_pipeline_tests.sounds import encode, tone
+
+Mongo = Database[dict[str, Any]]
+
+
+@pytest.fixture
+def stash(database: Mongo) -> list[str]:
+    return [add_stash_entry(database, add_conversation(database, seconds=1.0)) for _ in range(3)]
+
+
+def test_nothing_new_makes_nothing(database: Mongo, settings: Settings, event: EventSettings, stash: list[str]):
+    first = export_clips(database, settings, event)
+    times = {clip.audio: Path(clip.audio).stat().st_mtime_ns for clip in first.clips}
+    second = export_clips(database, settings, event)
+    assert (first.made, second.made) == (3, 0)
+    assert second.lines == first.lines
+    assert times == {clip.audio: Path(clip.audio).stat().st_mtime_ns for clip in second.clips}
+
+
+def test_new_edited_and_retracted_entries_are_told_apart(
+    database: Mongo, settings: Settings, event: EventSettings, stash: list[str]
+):
+    export_clips(database, settings, event)
+    write_training_manifest(settings, event, min_samples=0)
+    documents = list(database["training_stash"].find())
+    database["training_stash"].update_one({"_id": documents[0]["_id"]}, {"$set": {"transcript": "oh <sneeze>"}})
+    database["training_stash"].delete_one({"_id": documents[1]["_id"]})
+    add_stash_entry(database, add_conversation(database, seconds=1.0))
+    assert export_clips(database, settings, event).made == 2
+    changes = write_training_manifest(settings, event, min_samples=0).changes
+    one = {"training_stash": 1}
+    assert (changes.added, changes.edited, changes.retracted) == (one, one, one)
+
+
+def test_other_settings_make_everything_anew(
+    database: Mongo, settings: Settings, event: EventSettings, stash: list[str]
+):
+    export_clips(database, settings, event)
+    clips = settings.clips.model_copy(update={"test_fraction": 0.4})
+    assert export_clips(database, settings.model_copy(update={"clips": clips}), event).made == 3
+
+
+def test_a_lost_file_is_made_again(database: Mongo, settings: Settings, event: EventSettings, stash: list[str]):
+    lost = Path(export_clips(database, settings, event).clips[0].audio)
+    lost.unlink()
+    assert export_clips(database, settings, event).made == 1
+    assert lost.is_file()
+
+
+def test_audio_that_comes_late_is_found_by_the_next_export(database: Mongo, settings: Settings, event: EventSettings):
+    id_ = add_conversation(database, chunks=[])
+    add_stash_entry(database, id_)
+    with pytest.raises(NoAudioFound):
+        export_clips(database, settings, event)
+    chunk = {"conversation_id": id_, "chunk_index": 0, "audio_data": encode(tone(1.0))}
+    database["audio_chunks"].insert_one(chunk)
+    assert len(export_clips(database, settings, event).clips) == 1
+
+
+def test_an_export_that_was_stopped_goes_on_where_it_was(
+    database: Mongo, settings: Settings, event: EventSettings, stash: list[str]
+):
+    class Stopped(Exception):
+        pass
+
+    def stop_after_two(done: int, _total: int) -> None:
+        if done == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        export_clips(database, settings, event, stop_after_two)
+    report = export_clips(database, settings, event)
+    assert (report.made, len(report.clips)) == (1, 3)
+
+
+def test_many_entries_in_several_processes_make_the_same_as_in_one(
+    database: Mongo, settings: Settings, event: EventSettings
+):
+    audio = [{"chunk_index": 0, "audio_data": encode(tone(1.0))}]
+    for _ in range(70):
+        add_stash_entry(database, add_conversation(database, chunks=audio))
+    settings = settings.model_copy(update={"clips": settings.clips.model_copy(update={"processes": 2})})
+    seen: list[tuple[int, int]] = []
+    several = export_clips(database, settings, event, lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 70) for done in range(1, 71)]
+    (settings.data_dir / "clips.sqlite").unlink()
+    settings = settings.model_copy(update={"clips": settings.clips.model_copy(update={"processes": 1})})
+    assert export_clips(database, settings, event).lines == several.lines

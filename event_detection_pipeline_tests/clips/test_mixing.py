@@ -1,0 +1,182 @@
+"""Few recordings become many clips, each with its sound where text and time say."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pymongo.database import Database
+
+from event_detection_pipeline.chronicle.audio import decode
+from event_detection_pipeline.clips.checks import check_audio, check_enough, check_leakage, check_schema
+from event_detection_pipeline.clips.export import export_clips, write_training_manifest
+from event_detection_pipeline.clips.manifest import Clip
+from event_detection_pipeline.clips.mixing import in_a_room, loudest
+from event_detection_pipeline.clips.recordings import add_recordings
+from event_detection_pipeline.config import EventSettings, Settings
+from event_detection_pipeline_tests.household import add_conversation, add_stash_entry
+from event_detection_pipeline_tests.sounds import RATE, Samples, encode, tone
+
+Mongo = Database[dict[str, Any]]
+SPOKEN = 300.0  # Hz; what stands for speech in these clips
+
+
+def chime(frequency: float) -> Samples:
+    """A second of a decaying tone, with silence around it."""
+    decay = np.exp(-np.arange(RATE) / 4000).astype(np.float32)
+    return np.concatenate([np.zeros(4000, np.float32), tone(1.0, frequency) * decay, np.zeros(2000, np.float32)])
+
+
+@pytest.fixture
+def chimes(tmp_path: Path) -> Path:
+    folder = tmp_path / "chimes"
+    folder.mkdir()
+    for number in range(5):
+        (folder / f"{number}.wav").write_bytes(encode(chime(1500 + 100 * number), codec="pcm_s16le", container="wav"))
+    return folder
+
+
+@pytest.fixture
+def household(database: Mongo) -> None:
+    """Twenty conversations of 8 s that nobody has said anything about."""
+    words = [{"word": f"w{n}", "start": n * 0.5 + 0.1, "end": n * 0.5 + 0.4} for n in range(16)]
+    text = " ".join(word["word"] for word in words)
+    audio = [{"chunk_index": 0, "audio_data": encode(tone(8.0, SPOKEN, level=0.05))}]
+    for number in range(20):
+        add_conversation(database, conversation_id=f"quiet-{number}", chunks=audio, words=words, transcript=text)
+
+
+def when_heard(clip: Clip, low: float = 1300.0) -> float:
+    """When the energy above `low` Hz is greatest, in seconds."""
+    samples = decode(Path(clip.audio).read_bytes())
+    frame = RATE // 20
+    frames = samples[: len(samples) // frame * frame].reshape(-1, frame)
+    return float(np.abs(np.fft.rfft(frames))[:, int(low / 20) :].sum(axis=1).argmax() / 20)
+
+
+def with_clips(settings: Settings, **changes: object) -> Settings:
+    return settings.model_copy(update={"clips": settings.clips.model_copy(update=changes)})
+
+
+def test_five_recordings_give_two_hundred_right_clips(
+    database: Mongo, settings: Settings, event: EventSettings, chimes: Path, household: None
+):
+    add_recordings(settings, event, chimes)
+    report = export_clips(database, settings, event)
+    manifest = write_training_manifest(settings, event, min_samples=200)
+    counts = Counter((clip.source, clip.contains_event) for clip in report.clips)
+    assert counts == {("recording", True): 5, ("mix", True): 200, ("background", False): 20}
+    for check in (
+        check_schema(manifest.path, event),
+        check_leakage(manifest.clips),
+        check_audio(manifest.clips),
+        check_enough(manifest.clips, settings.clips),
+    ):
+        assert check.passed, check
+
+
+def test_the_sound_is_heard_where_the_text_and_the_time_say(
+    database: Mongo, settings: Settings, event: EventSettings, chimes: Path, household: None
+):
+    add_recordings(settings, event, chimes)
+    loud = with_clips(settings, mixes_per_recording=6, mix_snr_db=(10.0, 10.0))
+    mixes = [clip for clip in export_clips(database, loud, event).clips if clip.source == "mix"]
+    assert len(mixes) == 30
+    for clip in mixes:
+        assert clip.event_time is not None
+        onset = when_heard(clip)
+        assert clip.event_time - 0.7 < onset < clip.event_time + 0.3
+        before = clip.text.split().index("<sneeze>")
+        assert all(word.start < onset + 0.3 for word in clip.words[:before])
+        assert all(word.end > onset - 0.3 for word in clip.words[before:])
+        assert clip.text.replace("<sneeze>", "").split() == [word.word for word in clip.words]
+    assert len({clip.text for clip in mixes}) > 5
+    assert len({clip.conversation_id for clip in mixes}) > 3
+
+
+def test_mixing_again_gives_the_same_bytes(
+    database: Mongo, settings: Settings, event: EventSettings, chimes: Path, household: None
+):
+    add_recordings(settings, event, chimes)
+    few = with_clips(settings, mixes_per_recording=3)
+    first = export_clips(database, few, event)
+    (few.data_dir / "clips.sqlite").unlink()
+    assert export_clips(database, few, event).lines == first.lines
+    other = export_clips(database, with_clips(few, seed=1), event)
+    assert not set(other.lines) & {line for line in first.lines if '"mix"' in line}
+
+
+def test_more_mixes_and_more_recordings_leave_the_others_as_they_were(
+    database: Mongo, settings: Settings, event: EventSettings, chimes: Path, household: None
+):
+    add_recordings(settings, event, chimes / "0.wav")
+    first = export_clips(database, with_clips(settings, mixes_per_recording=3), event)
+    add_recordings(settings, event, chimes / "1.wav")
+    second = export_clips(database, with_clips(settings, mixes_per_recording=4), event)
+    assert set(first.lines) < set(second.lines)
+    assert second.made == 1 + 5
+
+
+def test_a_background_that_somebody_flags_is_mixed_with_no_more(
+    database: Mongo, settings: Settings, event: EventSettings, chimes: Path, household: None
+):
+    add_recordings(settings, event, chimes)
+    few = with_clips(settings, mixes_per_recording=4)
+    before = export_clips(database, few, event).clips
+    flagged = next(clip.conversation_id for clip in before if clip.source == "mix")
+    update = {"$set": {"transcript_versions.0.maybe_anomaly": True}}
+    database["conversations"].update_one({"conversation_id": flagged}, update)
+    report = export_clips(database, few, event)
+    assert flagged not in {clip.conversation_id for clip in report.clips}
+    assert sum(clip.source == "mix" for clip in report.clips) == 20
+    assert report.made == sum(clip.source == "mix" and clip.conversation_id == flagged for clip in before)
+
+
+def test_other_sounds_become_hard_negatives(
+    database: Mongo, settings: Settings, event: EventSettings, chimes: Path, household: None
+):
+    add_recordings(settings, event, chimes / "0.wav", contains_event=False)
+    report = export_clips(database, with_clips(settings, mixes_per_other_sound=7), event)
+    sounds = [clip for clip in report.clips if clip.recording]
+    assert Counter(clip.source for clip in sounds) == {"recording": 1, "mix": 7}
+    assert not any(clip.contains_event or "<sneeze>" in clip.text or clip.event_time for clip in sounds)
+    assert {clip.type for clip in sounds} == {"negative"}
+
+
+def test_rejected_flags_are_mixed_with_too(database: Mongo, settings: Settings, event: EventSettings, chimes: Path):
+    words = [{"word": "hello", "start": 0.5, "end": 1.0}, {"word": "there", "start": 1.5, "end": 2.0}]
+    for number in range(6):
+        add_stash_entry(database, add_conversation(database, conversation_id=f"c{number}", seconds=6.0, words=words))
+    add_recordings(settings, event, chimes)
+    clips = export_clips(database, settings, event).clips
+    assert {"training_stash", "mix", "recording"} == {clip.source for clip in clips}
+
+
+def test_recordings_alone_are_enough_to_begin_with(
+    database: Mongo, settings: Settings, event: EventSettings, chimes: Path
+):
+    add_recordings(settings, event, chimes)
+    clips = export_clips(database, settings, event).clips
+    assert [(clip.text, clip.type) for clip in clips] == [("<sneeze>", "recording")] * 5
+    assert all(clip.event_time == pytest.approx(0.75, abs=0.3) for clip in clips)
+
+
+def test_the_loudest_stretch_leaves_out_the_silence_around_it():
+    first, last = loudest(chime(1000.0), 4.0)
+    assert abs(first - 4000) <= 320
+    assert last <= 4000 + RATE + 320
+    sound = np.concatenate([tone(6.0, level=0.01), tone(2.0), tone(6.0, level=0.01)])
+    first, last = loudest(sound, 4.0)
+    assert (last - first) / RATE == pytest.approx(4.0, abs=0.05)
+    assert first <= 6 * RATE and last >= 8 * RATE
+
+
+def test_a_room_leaves_the_sound_at_its_time_and_colours_it():
+    sound = chime(1500.0)
+    rooms = [in_a_room(sound, np.random.default_rng(seed)) for seed in range(4)]
+    for heard in rooms:
+        level = np.abs(heard)
+        assert abs(int(np.flatnonzero(level > 0.2 * level.max())[0]) - 4000) < 0.05 * RATE
+        assert np.isfinite(heard).all() and heard.dtype == np.float32
+    assert not np.allclose(rooms[0][:4500], rooms[1][:4500])

@@ -1,0 +1,155 @@
+"""Every way of saying something about a conversation becomes a clip, and taking it back takes the clip away."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from event_detection_pipeline.clips.export import EmptyStash, export_clips
+from event_detection_pipeline.clips.manifest import Clip
+from event_detection_pipeline.config import Settings
+from event_detection_pipeline_tests.household import add_conversation, add_stash_entry
+from event_detection_pipeline_tests.sounds import encode, tone
+
+Mongo = Database[dict[str, Any]]
+
+
+def export(database: Mongo, settings: Settings, name: str = "sneeze") -> tuple[Clip, ...]:
+    return export_clips(database, settings, settings.event(name)).clips
+
+
+def version_of(conversation_id: str, event: str = "sneeze") -> dict[str, Any]:
+    return {"conversation_id": conversation_id, "version_id": f"{conversation_id}-v1", "event": event}
+
+
+def flag(database: Mongo, conversation_id: str, value: object) -> None:
+    update = {"$set": {"transcript_versions.0.maybe_anomaly": value}}
+    database["conversations"].update_one({"conversation_id": conversation_id}, update)
+
+
+def test_of_a_version_stashed_twice_the_newest_entry_counts(database: Mongo, settings: Settings):
+    id_ = add_conversation(database)
+    add_stash_entry(database, id_, transcript="newest <sneeze>", created_at="2025-03-09T00:00:00Z")
+    old = {"transcript": "oldest", "created_at": "2025-03-01T00:00:00Z", "transcript_version_id": None}
+    add_stash_entry(database, id_, **old, version_id=f"{id_}-v1")
+    assert [clip.text for clip in export(database, settings)] == ["newest <sneeze>"]
+
+
+def test_two_versions_of_a_conversation_are_two_clips_in_one_split(database: Mongo, settings: Settings):
+    id_ = add_conversation(database)
+    add_stash_entry(database, id_)
+    add_stash_entry(database, id_, transcript_version_id="another", transcript="hello dear")
+    clips = export(database, settings)
+    assert sorted(clip.text for clip in clips) == ["hello dear", "hello there"]
+    assert len({clip.split for clip in clips}) == 1
+
+
+def test_a_review_counts_for_its_own_event(database: Mongo, settings: Settings):
+    id_ = add_conversation(database, transcript="oh dear")
+    database["event_reviews"].insert_one(version_of(id_) | {"answer": "accepted", "time": 2.5})
+    database["event_reviews"].insert_one(version_of(id_, "doorbell") | {"answer": "rejected"})
+    (sneeze,) = export(database, settings)
+    (doorbell,) = export(database, settings, "doorbell")
+    assert (sneeze.text, sneeze.contains_event, sneeze.type, sneeze.event_time) == (
+        "oh dear <sneeze>",
+        True,
+        "verified",
+        2.5,
+    )
+    assert (doorbell.text, doorbell.contains_event, doorbell.type) == ("oh dear", False, "negative")
+
+
+def test_a_review_says_what_was_really_said(database: Mongo, settings: Settings):
+    id_ = add_conversation(database, transcript="old dear")
+    review = {"answer": "accepted", "transcript": "oh <sneeze> dear"}
+    database["event_reviews"].insert_one(version_of(id_) | review)
+    assert [clip.text for clip in export(database, settings)] == ["oh <sneeze> dear"]
+
+
+def test_what_a_person_rejected_has_no_tag_even_if_the_recogniser_wrote_one(database: Mongo, settings: Settings):
+    id_ = add_conversation(database, transcript="oh [sneeze] dear")
+    database["event_reviews"].insert_one(version_of(id_) | {"answer": "rejected"})
+    assert [clip.text for clip in export(database, settings)] == ["oh dear"]
+
+
+def test_a_withdrawn_review_is_none(database: Mongo, settings: Settings):
+    database["event_reviews"].insert_one(version_of(add_conversation(database)) | {"answer": None})
+    with pytest.raises(EmptyStash):
+        export(database, settings)
+
+
+def test_a_flag_accepted_in_chronicle_counts_for_the_event_that_was_heard(database: Mongo, settings: Settings):
+    heard, unknown = add_conversation(database, transcript="oh dear"), add_conversation(database)
+    flag(database, heard, "verified")
+    flag(database, unknown, "verified")
+    database["event_scans"].insert_one(version_of(heard) | {"flagged": True, "time": None})
+    assert [clip.conversation_id for clip in export(database, settings)] == [heard]
+    with pytest.raises(EmptyStash):
+        export(database, settings, "doorbell")
+    alone = settings.model_copy(update={"events": (settings.event("sneeze"),)})
+    assert {clip.conversation_id for clip in export(database, alone)} == {heard, unknown}
+
+
+def test_another_events_tag_makes_a_hard_negative(database: Mongo, settings: Settings):
+    add_stash_entry(database, add_conversation(database), transcript="oh <sneeze> dear")
+    assert [(clip.text, clip.contains_event) for clip in export(database, settings, "doorbell")] == [("oh dear", False)]
+
+
+def test_what_a_recogniser_calls_the_event_is_configured(database: Mongo, settings: Settings):
+    add_stash_entry(database, add_conversation(database), transcript="oh [Achoo!] dear [laughter]")
+    clips = settings.clips.model_copy(update={"event_segments": {"[achoo!]": "sneeze"}})
+    (clip,) = export(database, settings.model_copy(update={"clips": clips}))
+    assert clip.text == "oh <sneeze> dear [laughter]"
+
+
+def test_the_stashs_own_copies_serve_where_the_chunks_are_gone(database: Mongo, settings: Settings):
+    id_ = add_conversation(database, chunks=[])
+    copies = [{"chunk_index": n, "audio_data": base64.b64encode(encode(tone(2.0))).decode()} for n in range(2)]
+    add_stash_entry(database, id_, audio_chunks=copies)
+    (clip,) = export(database, settings)
+    assert (clip.duration, Path(clip.audio).name) == (4.0, f"{id_}.wav")
+
+
+def test_an_existing_wav_file_serves_where_mongodb_has_no_audio(database: Mongo, settings: Settings):
+    id_ = add_conversation(database, chunks=[])
+    add_stash_entry(database, id_)
+    file = settings.audio_dir / f"{id_}.wav"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(encode(tone(3.0), codec="pcm_s16le", container="wav"))
+    (clip,) = export(database, settings)
+    assert clip.duration == 3.0
+    database["training_stash"].delete_many({})
+    with pytest.raises(EmptyStash):
+        export(database, settings)
+    assert file.is_file() and not Path(clip.audio).is_file()
+
+
+def test_a_conversation_that_chronicle_forgot_still_has_the_stash(database: Mongo, settings: Settings):
+    copies = [{"chunk_index": 0, "audio_data": base64.b64encode(encode(tone(2.0))).decode()}]
+    add_stash_entry(database, "forgotten", audio_chunks=copies, transcript="oh <sneeze>")
+    assert [clip.text for clip in export(database, settings)] == ["oh <sneeze>"]
+
+
+def test_a_deleted_conversation_leaves_the_clips_and_the_disk(database: Mongo, settings: Settings):
+    kept, deleted = add_conversation(database), add_conversation(database)
+    add_stash_entry(database, kept)
+    add_stash_entry(database, deleted)
+    files = {clip.conversation_id: Path(clip.audio) for clip in export(database, settings)}
+    database["conversations"].update_one({"conversation_id": deleted}, {"$set": {"deleted": True}})
+    report = export_clips(database, settings, settings.event("sneeze"))
+    assert [clip.conversation_id for clip in report.clips] == [kept]
+    assert report.rejects_by_reason == {"conversation_deleted": 1}
+    assert files[kept].is_file() and not files[deleted].exists()
+
+
+def test_audio_that_another_event_uses_stays(database: Mongo, settings: Settings):
+    id_ = add_conversation(database, transcript="oh dear")
+    for event in ("sneeze", "doorbell"):
+        database["event_reviews"].insert_one(version_of(id_, event) | {"answer": "rejected"})
+        (clip,) = export(database, settings, event)
+    database["event_reviews"].delete_one(version_of(id_))
+    with pytest.raises(EmptyStash):
+        export(database, settings)
+    assert Path(clip.audio).is_file()
