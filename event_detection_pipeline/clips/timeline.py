@@ -156,20 +156,20 @@ def _align(pieces: Sequence[str], timed: Sequence[_Timed], tag: str, seconds: fl
         if run > index:
             start = tokens[-1].end if tokens else 0.0
             end = matched[run].start if run in matched else seconds
-            tokens += _between(pieces[index:run], start, max(start, end), tag)
+            tokens += _between(pieces[index:run], start, max(start, end), tag, seconds)
         if run < len(pieces):
             tokens.append(Token(pieces[run], matched[run].start, matched[run].end, is_tag=sounds[run] == tag))
         index = run + 1
     return tuple(tokens)
 
 
-def _between(pieces: Sequence[str], start: float, end: float, tag: str) -> Iterable[Token]:
+def _between(pieces: Sequence[str], start: float, end: float, tag: str, seconds: float) -> Iterable[Token]:
     """Tokens for what no recogniser timed: words follow at the pace of speech, a tag may be anywhere in its pause."""
     if all(piece.strip() != tag for piece in pieces):
         end = min(end, start + _UNTIMED_WORD_SECONDS * len(pieces))
     for piece, timed in zip(pieces, _spread(pieces, start, end, tag), strict=True):
         if timed.sound == tag:
-            reach = max(timed.start - EVENT_REACH_SECONDS, 0.0), timed.end + EVENT_REACH_SECONDS
-            yield Token(piece, *reach, is_tag=True)
+            last = max(min(timed.end + EVENT_REACH_SECONDS, seconds), timed.end)
+            yield Token(piece, max(timed.start - EVENT_REACH_SECONDS, 0.0), last, is_tag=True)
         else:
             yield Token(piece, timed.start, timed.end)

@@ -97,3 +97,10 @@ def test_two_hours_of_words_are_aligned_quickly():
     timeline = from_words(" ".join(edited), words, TAG, 7200.0)
     assert timeline is not None
     assert abs(tags(timeline)[0][0] - (9000 * 0.36 - 0.06 - 1)) < 0.01
+
+
+def test_an_event_after_the_last_word_ends_with_the_audio() -> None:
+    timeline = from_words("good morning <chime>", [Word("good", 0.5, 1.0), Word("morning", 1.0, 1.5)], "<chime>", 4.0)
+    assert timeline is not None
+    assert timeline.tokens[-1].is_tag
+    assert timeline.tokens[-1].end == 4.0
