@@ -25,7 +25,9 @@ def index() -> HTMLResponse:
 
 @router.get("/sw.js")
 def service_worker() -> FileResponse:
-    return FileResponse(STATIC / "sw.js", media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+    # A worker lives by the policy of its own file, not by the page's.
+    headers = {"Cache-Control": "no-cache", "Content-Security-Policy": "default-src 'none'; connect-src 'self'"}
+    return FileResponse(STATIC / "sw.js", media_type="text/javascript", headers=headers)
 
 
 @router.get("/manifest.webmanifest")

@@ -1,0 +1,321 @@
+"""The page in a real Chromium: what a person sees, presses and swipes, and what is in the database then."""
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from pymongo.database import Database
+
+from event_detection_pipeline_tests.review.conftest import Server
+from event_detection_pipeline_tests.review.flags import add_flagged, review_of, version_of
+
+Db = Database[dict[str, Any]]
+
+LOCK_MS = 400  # a little longer than the page ignores a second answer
+AXE = Path(__file__).parents[2] / "frontend/node_modules/axe-core/axe.min.js"
+
+
+def flags(database: Db, count: int = 1, **fields: Any) -> list[str]:
+    """Flagged sneezes, the first to be shown first."""
+    return [
+        add_flagged(database, event="sneeze", score=0.6 + i / 10_000, title=f"Card {i}", **fields) for i in range(count)
+    ]
+
+
+def title(page: Page):
+    return page.locator(".facts li").first
+
+
+def open_page(page: Page, server: Server) -> None:
+    page.goto(server.url)
+    expect(page.locator("article")).to_be_visible()
+
+
+def wait_for(check: Callable[[], bool], seconds: float = 5) -> None:
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def answered(database: Db) -> dict[str, str | None]:
+    return {review["conversation_id"]: review["answer"] for review in database["event_reviews"].find()}
+
+
+def test_a_card_shows_what_was_heard_and_where(page: Page, server: Server, database: Db):
+    words = [{"word": word, "start": float(i), "end": i + 0.5} for i, word in enumerate(["well", "bless", "you"])]
+    flags(database, words=words, transcript="well bless you", time=0.8)
+    open_page(page, server)
+    expect(page.get_by_role("heading")).to_have_text("The scan heard sneeze?")
+    expect(page.locator(".facts")).to_contain_text("score 0.60, flagged from 0.50")
+    expect(page.locator(".facts")).to_contain_text("at 0:00 of 0:05")
+    expect(page.locator(".transcript")).to_have_text("well sneeze here bless you")
+    expect(page.locator("header .progress")).to_have_text("1 waiting · 0 answered today")
+    expect(page.get_by_role("button", name="Play")).to_be_enabled()
+
+
+def test_arrow_keys_answer_and_undo_works_after_the_last_card(page: Page, server: Server, database: Db):
+    yes, no = flags(database, 2)
+    open_page(page, server)
+    page.keyboard.press("ArrowRight")
+    expect(title(page)).to_have_text("Card 1")
+    page.wait_for_timeout(LOCK_MS)
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_role("heading")).to_have_text("Nothing to review")
+    wait_for(lambda: answered(database) == {yes: "accepted", no: "rejected"})
+    expect(page.locator("header .progress")).to_have_text("0 waiting · 2 answered today")
+    page.keyboard.press("Control+z")
+    expect(title(page)).to_have_text("Card 1")
+    page.get_by_role("button", name="Undo").click()
+    expect(title(page)).to_have_text("Card 0")
+    wait_for(lambda: answered(database) == {yes: None, no: None})
+    assert version_of(database, no)["maybe_anomaly"] is True
+    assert database["training_stash"].count_documents({}) == 0
+
+
+def test_a_held_key_and_a_double_click_answer_one_card(page: Page, server: Server, database: Db):
+    flags(database, 4)
+    open_page(page, server)
+    for _ in range(10):
+        page.keyboard.down("ArrowRight")  # without `up` between them these are repeats
+    page.keyboard.up("ArrowRight")
+    expect(title(page)).to_have_text("Card 1")
+    page.wait_for_timeout(LOCK_MS)
+    page.get_by_role("button", name="No").dblclick()
+    expect(title(page)).to_have_text("Card 2")
+    wait_for(lambda: len(answered(database)) == 2)
+    page.wait_for_timeout(LOCK_MS)
+    assert len(answered(database)) == 2
+
+
+def test_a_swipe_with_the_mouse_answers_and_a_short_pull_does_not(page: Page, server: Server, database: Db):
+    yes, no = flags(database, 2)
+    open_page(page, server)
+
+    def drag(px: int) -> None:
+        box = page.locator(".facts").bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 5)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] / 2 + px, box["y"] + 8, steps=5)
+        page.mouse.up()
+
+    drag(80)
+    page.wait_for_timeout(LOCK_MS)
+    expect(title(page)).to_have_text("Card 0")
+    drag(130)
+    expect(title(page)).to_have_text("Card 1")
+    page.wait_for_timeout(LOCK_MS)
+    drag(-130)
+    wait_for(lambda: answered(database) == {yes: "accepted", no: "rejected"})
+
+
+def test_a_swipe_with_a_finger_answers_and_scrolling_does_not(browser: Browser, server: Server, database: Db):
+    [conversation] = flags(database, 1)
+    context = browser.new_context(viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    open_page(page, server)
+    touch = context.new_cdp_session(page)
+
+    def swipe(dx: int, dy: int) -> None:
+        points = [{"x": 180 + dx * i / 8, "y": 150 + dy * i / 8} for i in range(9)]
+        touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": points[:1]})
+        for point in points[1:]:
+            touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
+        touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+    swipe(20, -120)
+    page.wait_for_timeout(LOCK_MS)
+    assert answered(database) == {}
+    swipe(-140, 10)
+    wait_for(lambda: answered(database) == {conversation: "rejected"})
+    context.close()
+
+
+def test_answers_given_without_a_server_are_kept_and_sent_later(page: Page, server: Server, database: Db):
+    conversations = flags(database, 3)
+    open_page(page, server)
+    expect(page.get_by_role("button", name="Play")).to_be_enabled()
+    page.wait_for_timeout(300)  # the next cards' audio is being fetched
+    server.stop()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(LOCK_MS)
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".outbox")).to_have_text("2 answers wait to be saved; trying again")
+    assert answered(database) == {}
+    server.start()
+    wait_for(lambda: answered(database) == {conversations[0]: "accepted", conversations[1]: "rejected"}, 10)
+    expect(page.locator(".outbox")).to_be_hidden()
+    expect(title(page)).to_have_text("Card 2")
+
+
+def test_unsent_answers_survive_closing_the_page(context: BrowserContext, page: Page, server: Server, database: Db):
+    [conversation] = flags(database, 1)
+    open_page(page, server)
+    server.stop()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".outbox")).to_be_visible()
+    page.close()
+    server.start()
+    context.new_page().goto(server.url)
+    wait_for(lambda: answered(database) == {conversation: "accepted"})
+
+
+def test_an_answer_that_never_left_is_taken_back_here(page: Page, server: Server, database: Db):
+    flags(database, 1)
+    open_page(page, server)
+    server.stop()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".outbox")).to_be_visible()
+    page.keyboard.press("Control+z")
+    expect(title(page)).to_have_text("Card 0")
+    expect(page.locator(".outbox")).to_be_hidden()
+    server.start()
+    page.wait_for_timeout(1_500)
+    assert answered(database) == {}
+
+
+def test_two_people_never_see_the_same_card(browser: Browser, server: Server, database: Db):
+    flags(database, 12)
+    seen: list[str] = []
+    pages = [browser.new_context().new_page() for _ in range(2)]
+    for one in pages:
+        open_page(one, server)
+    for _ in range(6):
+        for one in pages:
+            seen.append(title(one).inner_text())
+            one.keyboard.press("ArrowRight")
+            one.wait_for_timeout(LOCK_MS)
+    assert len(seen) == len(set(seen)) == 12
+    for one in pages:
+        one.context.close()
+
+
+def test_a_thousand_cards_are_no_burden(page: Page, server: Server, database: Db):
+    flags(database, 1_000, chunks=[])
+    began = time.monotonic()
+    open_page(page, server)
+    expect(page.locator("header .progress")).to_have_text("1000 waiting · 0 answered today")
+    assert time.monotonic() - began < 5
+    expect(page.get_by_role("alert").first).to_have_text(
+        "The audio cannot be played: Audio of this transcript not found"
+    )
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("header .progress")).to_have_text("999 waiting · 1 answered today")
+
+
+def test_a_skipped_card_is_shown_again_on_request(page: Page, server: Server, database: Db):
+    flags(database, 2)
+    open_page(page, server)
+    page.keyboard.press("ArrowDown")
+    expect(title(page)).to_have_text("Card 1")
+    page.wait_for_timeout(LOCK_MS)
+    page.keyboard.press("ArrowRight")
+    page.get_by_role("button", name="Show the 1 you skipped").click()
+    expect(title(page)).to_have_text("Card 0")
+    assert len(answered(database)) == 1
+
+
+def test_a_corrected_text_and_place_go_with_the_answer(page: Page, server: Server, database: Db):
+    [conversation] = flags(database, 1, transcript="bless you", time=2.0)
+    open_page(page, server)
+    expect(page.get_by_role("button", name="Play")).to_be_enabled()
+    page.keyboard.press("ArrowUp")
+    area = page.get_by_label("What was said")
+    area.press("Home")
+    page.get_by_role("button", name="Put <sneeze> here").click()
+    expect(area).to_have_value("<sneeze> bless you")
+    wave = page.locator(".wave").bounding_box()
+    assert wave is not None
+    page.mouse.click(wave["x"] + wave["width"] * 0.8, wave["y"] + wave["height"] / 2)
+    page.get_by_role("button", name="It is at the playhead").click()
+    area.press("ArrowRight")  # moves the caret, answers nothing
+    area.press("Escape")
+    page.keyboard.press("ArrowLeft")
+    wait_for(lambda: answered(database) == {conversation: "rejected"})
+    review = review_of(database, conversation, "sneeze")
+    assert review["time"] == pytest.approx(4.0, abs=0.1)
+    wait_for(lambda: database["training_stash"].count_documents({"transcript": "<sneeze> bless you"}) == 1)
+
+
+def test_space_plays_the_seconds_around_the_event(page: Page, server: Server, database: Db):
+    flags(database, 1, seconds=20.0, time=10.0)
+    page.add_init_script(
+        """window.played = []; const play = HTMLMediaElement.prototype.play;
+        HTMLMediaElement.prototype.play = function () { window.played.push(this); return play.call(this); };"""
+    )
+    open_page(page, server)
+    expect(page.get_by_role("button", name="Play")).to_be_enabled()
+    page.get_by_label("Speed").select_option("2")
+    page.locator("article").focus()
+    page.keyboard.press(" ")
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    at = page.evaluate("[played[0].currentTime, played[0].playbackRate]")
+    assert at[0] == pytest.approx(8.0, abs=0.5) and at[1] == 2
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    assert page.evaluate("played[0].currentTime") == pytest.approx(12.0, abs=0.3)
+
+
+def test_cards_of_one_event_can_be_chosen(page: Page, server: Server, database: Db):
+    add_flagged(database, event="sneeze", score=0.51)
+    add_flagged(database, event="doorbell", score=0.9)
+    open_page(page, server)
+    expect(page.get_by_role("heading")).to_have_text("The scan heard sneeze?")
+    page.get_by_label("Event").select_option("doorbell")
+    expect(page.get_by_role("heading")).to_have_text("The scan heard doorbell?")
+
+
+def test_the_token_is_asked_for_once(context: BrowserContext, locked_server: Server, database: Db):
+    flags(database, 1)
+    page = context.new_page()
+    page.goto(locked_server.url)
+    page.get_by_label("Token").fill("wrong")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_have_text("That is not the token")
+    page.get_by_label("Token").fill("a-token-of-some-length")
+    page.keyboard.press("Enter")
+    expect(page.locator("article")).to_be_visible()
+    page.reload()
+    expect(page.locator("article")).to_be_visible()
+    assert "a-token" not in page.evaluate("document.cookie + JSON.stringify(localStorage)")
+
+
+def test_the_page_opens_without_a_connection(context: BrowserContext, page: Page, server: Server):
+    page.goto(server.url)
+    page.wait_for_function("navigator.serviceWorker.controller !== null")
+    server.stop()
+    page.reload()
+    expect(page.get_by_role("heading")).to_have_text("No connection")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_a_small_phone_and_is_accessible(browser: Browser, server: Server, database: Db, scheme: Any):
+    flags(database, 2, transcript="an-uncommonly-long-word-without-any-break " * 3, time=1.0)
+    context = browser.new_context(viewport={"width": 360, "height": 700}, color_scheme=scheme, bypass_csp=True)
+    page = context.new_page()
+    open_page(page, server)
+    expect(page.get_by_role("button", name="Play")).to_be_enabled()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    ground = re.findall(r"\d+", page.evaluate("getComputedStyle(document.documentElement).backgroundColor"))
+    assert (int(ground[0]) < 60) == (scheme == "dark")
+    assert problems(page) == []
+    page.keyboard.press("ArrowUp")
+    assert problems(page) == []
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert problems(page) == []
+    context.close()
+
+
+def problems(page: Page) -> list[str]:
+    """What axe-core finds wrong with the page (WCAG 2.2 AA)."""
+    if not AXE.is_file():
+        pytest.skip("axe-core is missing; run: npm ci --prefix frontend")
+    page.add_script_tag(path=AXE)
+    found = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice']})")
+    return [f"{one['id']}: {node['html']}" for one in found["violations"] for node in one["nodes"]]
