@@ -84,13 +84,13 @@ class LoraSettings(Section):
 class TrainingSettings(Section):
     """How an adapter is trained."""
 
-    epochs: int = Field(default=12, ge=1)
+    epochs: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0.0)
     batch_size: int = Field(default=8, ge=1)
     weight_decay: float = Field(default=0.01, ge=0.0)
     warmup_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
     max_grad_norm: float = Field(default=1.0, gt=0.0)
-    patience_epochs: int = Field(default=4, ge=1)
+    patience_epochs: int = Field(default=3, ge=1)
     seed: int = 0
 
 

@@ -14,7 +14,14 @@ import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch.utils.data import DataLoader, Dataset
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
 
 from event_detection_pipeline.adapters.batches import BucketBatchSampler
 from event_detection_pipeline.adapters.examples import IGNORED, Example, pad, training_target
@@ -108,6 +115,7 @@ def train_adapter(
             data_collator=lambda examples: collate(whisper, marker, examples, states),
             callbacks=[_Watch(), *_early_stopping(settings, validation)],
         )
+        trainer.remove_callback(PrinterCallback)  # _Watch tells what a person wants to know
         trainer.batches = BucketBatchSampler([one.bucket for one in training], settings.batch_size, settings.seed)
         trainer.validation = _Validation(whisper, marker, tuple(validation), states)
         trainer.train()

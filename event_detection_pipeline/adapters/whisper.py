@@ -1,6 +1,7 @@
 """The base model: a Whisper that also takes clips shorter than 30 s, with its feature extractor and tokenizer."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -10,10 +11,15 @@ import torch
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
+from transformers.utils.logging import disable_progress_bar
 
 from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.config import MAX_CLIP_SECONDS, SAMPLE_RATE
 from event_detection_pipeline.errors import PipelineError
+
+# peft asks transformers by a name that is to go; neither concerns whoever reads our output.
+warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+disable_progress_bar()
 
 # Clips are padded with silence to the next multiple of this, whatever the other clips of their batch are: the score of
 # a clip never depends on its neighbours, and only twelve input shapes exist.

@@ -1,5 +1,7 @@
 """Run a job of this project here and now, on the instance of $DAGSTER_HOME, where the UI shows it afterwards."""
 
+import logging
+
 import dagster as dg
 
 from event_detection_pipeline.errors import PipelineError
@@ -17,10 +19,12 @@ def run_job(name: str) -> None:
     """
     from event_detection_pipeline.definitions import defs
 
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_MessageOnly())
     # Dagster's own console log repeats every event; the package's progress lines say what a person needs.
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     with dg.DagsterInstance.get() as instance:
-        result = defs.get_job_def(name).execute_in_process(instance=instance, run_config=quiet, raise_on_error=False)
+        result = defs.resolve_job_def(name).execute_in_process(instance=instance, run_config=quiet, raise_on_error=False)
     if not result.success:
         failures = [
             event.step_failure_data.error_display_string.strip()
@@ -28,3 +32,10 @@ def run_job(name: str) -> None:
             if event.step_failure_data
         ]
         raise JobFailed(f"job {name} failed: {'; '.join(failures) or 'see its run in the Dagster UI'}")
+
+
+class _MessageOnly(logging.Formatter):
+    """The package's progress lines as they were written, without the run and step that Dagster puts before them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return getattr(record, "dagster_meta", {}).get("orig_message") or super().format(record)

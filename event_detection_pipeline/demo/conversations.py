@@ -59,7 +59,7 @@ class Counts:
 class Composition:
     """How many conversations of each kind; the reviewed part has one more for each of the FLAWS."""
 
-    stash: Counts = Counts(event=40, other=45, plain=35)
+    stash: Counts = Counts(event=60, other=70, plain=50)
     live: Counts = Counts(event=20, other=24, plain=36)
 
 

@@ -38,9 +38,9 @@ def test_the_household_has_the_stated_composition(household: list[DemoConversati
     kinds = Counter((c.role, _kind(c)) for c in household if c.flaw is None)
 
     assert kinds == {
-        ("stash", "event"): 40,
-        ("stash", "other"): 45,
-        ("stash", "plain"): 35,
+        ("stash", "event"): 60,
+        ("stash", "other"): 70,
+        ("stash", "plain"): 50,
         ("live", "event"): 20,
         ("live", "other"): 24,
         ("live", "plain"): 36,
