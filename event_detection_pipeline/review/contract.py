@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 # Chronicle's ids are UUIDs; older and imported ones are other short names. Never anything that needs quoting.
 Id = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
+_ALL = 1_000_000  # more than any household has
+
 router = APIRouter(tags=["Chronicle"])
 
 
@@ -81,14 +83,13 @@ AUDIO: dict[int | str, dict[str, object]] = {
 @router.get("/events")
 def events(
     request: Request,
-    response: Response,
     all_versions: bool = False,
-    limit: Annotated[int | None, Query(ge=1)] = None,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=_ALL)] = _ALL,
+    offset: Annotated[int, Query(ge=0, le=_ALL)] = 0,
 ) -> list[FlaggedEvent]:
     """Everything that waits for an answer. `limit` and `offset` page through it; all of it by default."""
     flagged = iter_flagged(service_of(request).database, all_versions=all_versions)
-    return [FlaggedEvent(**asdict(one)) for one in islice(flagged, offset, None if limit is None else offset + limit)]
+    return [FlaggedEvent(**asdict(one)) for one in islice(flagged, offset, offset + limit)]
 
 
 @router.post("/accept", responses=NOT_FOUND)

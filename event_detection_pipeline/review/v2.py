@@ -113,7 +113,7 @@ class Undo(CardId):
     """Takes back the answer that was saved as `revision`."""
 
     client: Client
-    revision: Annotated[int, Field(ge=0)]
+    revision: Annotated[int, Field(ge=0, lt=2**31)]
     reviewer: Reviewer = "somebody"
 
 

@@ -83,9 +83,11 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def page(context: BrowserContext, server: Server) -> Page:
-    """A page that complains about every error of its scripts and every breach of its policy."""
+def page(context: BrowserContext, server: Server) -> Iterator[Page]:
+    """A page whose scripts must not fail, nor breach its own policy."""
     page = context.new_page()
-    page.on("pageerror", lambda error: pytest.fail(f"the page failed: {error}"))
-    page.on("console", lambda message: pytest.fail(message.text) if "Content Security" in message.text else None)
-    return page
+    failures: list[str] = []
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    page.on("console", lambda message: failures.append(message.text) if "Content Security" in message.text else None)
+    yield page
+    assert failures == []

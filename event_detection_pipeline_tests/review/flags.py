@@ -54,6 +54,26 @@ def add_scan(
     )
 
 
+def add_many_flagged(database: Database[dict[str, Any]], count: int, *, event: str = "sneeze") -> None:
+    """Insert many flagged conversations without audio, and their scans, with scores from 0.5 upwards."""
+    ids = [f"conversation-{i:06}" for i in range(count)]
+    version = {"transcript": "well bless you", "maybe_anomaly": True}
+    database["conversations"].insert_many(
+        {
+            "conversation_id": id_,
+            "created_at": DAY,
+            "active_transcript_version": f"{id_}-v1",
+            "transcript_versions": [version | {"version_id": f"{id_}-v1"}],
+        }
+        for id_ in ids
+    )
+    heard = {"event": event, "adapter": "sneeze_v1", "threshold": 0.5, "flagged": True, "time": 1.0, "scanned_at": DAY}
+    database["event_scans"].insert_many(
+        heard | {"conversation_id": id_, "version_id": f"{id_}-v1", "score": 0.5 + i / (2 * count)}
+        for i, id_ in enumerate(ids)
+    )
+
+
 def version_of(database: Database[dict[str, Any]], conversation_id: str) -> dict[str, Any]:
     """The first version of a conversation as stored now."""
     document = database["conversations"].find_one({"conversation_id": conversation_id})

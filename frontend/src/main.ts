@@ -198,7 +198,7 @@ function showOutbox(waiting: number, failing: boolean): void {
 function showStats(): void {
   if (!stats) return;
   const today = stats.accepted + stats.rejected;
-  progress.textContent = `${stats.waiting} waiting · ${today} answered today`;
+  progress.textContent = `${stats.waiting} waiting · ${today} today`;
   const events = Object.keys(stats.by_event).sort();
   filter.hidden = events.length < 2 && !filter.value;
   const chosen = filter.value;
