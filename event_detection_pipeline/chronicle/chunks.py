@@ -48,6 +48,7 @@ class DatabaseChunks:
         self._collection = database[AUDIO_CHUNKS]
         self._headers = newest_by_index(headers)
         self._nominal = nominal_seconds(self._headers)
+        self._held: dict[Any, Any] = {}  # the last batch's audio by _id: most conversations are one batch
 
     @property
     def count(self) -> int:
@@ -58,11 +59,13 @@ class DatabaseChunks:
         for start in range(0, len(indices), _FETCH_CHUNKS):
             batch = indices[start : start + _FETCH_CHUNKS]
             ids = [self._headers[index]["_id"] for index in batch if index in self._headers]
-            found = self._collection.find({"_id": {"$in": ids}}, {"audio_data": 1})
-            data = {document["_id"]: document.get("audio_data") for document in found}
+            held = self._held
+            if not all(id_ in held for id_ in ids):
+                found = self._collection.find({"_id": {"$in": ids}}, {"audio_data": 1})
+                self._held = held = {document["_id"]: document.get("audio_data") for document in found}
             for index in batch:
                 header = self._headers.get(index, {})
-                yield _encoded(index, data.get(header.get("_id")), header, self._nominal)
+                yield _encoded(index, held.get(header.get("_id")), header, self._nominal)
 
 
 class StoredChunks:

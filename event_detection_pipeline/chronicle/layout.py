@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from event_detection_pipeline.chronicle.audio import AudioTooLong, Samples, decode_chunk, opus_seconds
+from event_detection_pipeline.chronicle.audio import (
+    AudioTooLong,
+    Samples,
+    UndecodableAudio,
+    decode_chunk,
+    decode_part,
+    opus_seconds,
+)
 from event_detection_pipeline.chronicle.chunks import MAX_SECONDS, ChunkSource, EncodedChunk
 from event_detection_pipeline.config import SAMPLE_RATE
 
@@ -73,11 +80,15 @@ def decode_between(
     samples = np.zeros(round(end * SAMPLE_RATE) - first, np.float32)
     filled = np.zeros(len(samples), np.bool_)
     for span in spans:
-        decoded, problem = decode_chunk(chunks[span.index])
-        if problem:
+        data = chunks[span.index].data
+        low, high = max(first, span.start), min(first + len(samples), span.end)
+        if data is None or low >= high:
             continue
-        here = decoded[: span.length][max(first - span.start, 0) : max(first + len(samples) - span.start, 0)]
-        at = max(span.start - first, 0)
+        try:
+            here = decode_part(data, (low - span.start) / SAMPLE_RATE, (high - span.start) / SAMPLE_RATE)
+        except (UndecodableAudio, AudioTooLong):
+            continue
+        at = low - first
         samples[at : at + len(here)] = here
         filled[at : at + len(here)] = True
     edges = np.flatnonzero(np.diff(filled, prepend=True, append=True)) + first

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +23,15 @@ from event_detection_pipeline.clips.timeline import (
     insert_event,
     locate_event,
 )
-from event_detection_pipeline.clips.wav import wav_bytes
+from event_detection_pipeline.clips.wav import keep_wav
 from event_detection_pipeline.clips.windows import Window
 from event_detection_pipeline.clips.windows import cut as cut_windows
 from event_detection_pipeline.config import SAMPLE_RATE, ClipSettings
-from event_detection_pipeline.files import write_atomically
 
 MIN_CLIP_SECONDS = 0.5  # shorter audio holds neither a word nor an event
 # Transcripts may end a little after the audio does; beyond this the audio is incomplete.
 _OVERHANG_SECONDS = 0.5
+_ROUNDING_SECONDS = 1e-6
 # An event whose place is known no better than this has no time in the manifest.
 _MAX_EVENT_UNCERTAINTY_SECONDS = 4.0
 
@@ -44,6 +45,9 @@ class Planned:
     text: str
     words: tuple[ClipWord, ...]
     event_time: float | None
+
+
+_Filled = tuple[Window, tuple[Token, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +107,17 @@ def plan(item: Labelled, timeline: Timeline | None, tag: str, layout: Layout, se
     reached = max((token.end for token in placed.tokens), default=seconds)
     end = reached if reached > seconds + _OVERHANG_SECONDS else seconds
     windows = cut_windows(end, placed.solid, target=settings.target_seconds, longest=settings.max_seconds)
-    planned = [_planned(window, tokens, bool(placed.segments)) for window, tokens in _fill(windows, placed.tokens)]
-    wanted = [one for one in planned if _of_interest(one, item)]
-    others = [one for one in planned if one.text and not _of_interest(one, item) and _is_heard(one.window, layout)]
-    count = settings.other_windows + (not wanted)
+    wanted: list[_Filled] = []
+    others: list[_Filled] = []
+    for window, tokens in _fill(windows, placed.tokens):
+        if any(token.is_tag for token in tokens) or (item.time is not None and window.holds(item.time)):
+            wanted.append((window, tokens))
+        elif tokens and _is_heard(window, layout):
+            others.append((window, tokens))
     order = f"{settings.seed} {item.candidate.key}"
-    others.sort(key=lambda one: hashlib.sha256(f"{order} {one.window.start}".encode()).digest())
-    return sorted(wanted + others[:count], key=lambda one: one.window.start)
+    others.sort(key=lambda one: hashlib.sha256(f"{order} {one[0].start}".encode()).digest())
+    chosen = sorted(wanted + others[: settings.other_windows + (not wanted)], key=lambda one: one[0].start)
+    return [_planned(window, tokens, bool(placed.segments)) for window, tokens in chosen]
 
 
 def cut(task: CutTask | Outcome) -> Outcome:
@@ -169,14 +177,15 @@ def _whole(item: Labelled, timeline: Timeline | None, tag: str, seconds: float, 
     return Planned(Window(0.0, seconds), timeline.tokens if timeline else (), text, words, time)
 
 
-def _fill(windows: Sequence[Window], tokens: Sequence[Token]) -> Iterator[tuple[Window, tuple[Token, ...]]]:
+def _fill(windows: Sequence[Window], tokens: Sequence[Token]) -> Iterator[_Filled]:
     """Each window with the tokens heard in it, in the order of the text; what overhangs the end goes into the last."""
-    rest = sorted(range(len(tokens)), key=lambda index: tokens[index].middle)
+    order = sorted(range(len(tokens)), key=lambda index: tokens[index].middle)
+    times = [tokens[index].middle for index in order]
+    first = 0
     for number, window in enumerate(windows):
-        last = number == len(windows) - 1
-        inside = [index for index in rest if tokens[index].middle < window.end or last]
-        rest = rest[len(inside) :]
-        yield window, tuple(tokens[index] for index in sorted(inside))
+        end = len(order) if number == len(windows) - 1 else bisect_left(times, window.end, first)
+        yield window, tuple(tokens[index] for index in sorted(order[first:end]))
+        first = end
 
 
 def _planned(window: Window, tokens: tuple[Token, ...], guessed_times: bool) -> Planned:
@@ -197,11 +206,6 @@ def _clip_words(tokens: Sequence[Token], start: float) -> tuple[ClipWord, ...]:
     )
 
 
-def _of_interest(planned: Planned, item: Labelled) -> bool:
-    flagged = item.time is not None and planned.window.holds(item.time)
-    return flagged or any(token.is_tag for token in planned.tokens)
-
-
 def _is_heard(window: Window, layout: Layout) -> bool:
     """Whether there is audio from beginning to end, as far as is known without decoding."""
     gap = any(start < window.end and end > window.start for start, end in layout.gaps)
@@ -210,7 +214,7 @@ def _is_heard(window: Window, layout: Layout) -> bool:
 
 def _cut_clip(task: CutTask, planned: Planned) -> Clip:
     window = planned.window
-    if window.seconds > task.longest:
+    if window.seconds > task.longest + _ROUNDING_SECONDS:
         tags = [token for token in planned.tokens if token.is_tag]
         wide = any(token.end - token.start > task.longest / 2 for token in tags)
         reason = RejectReason.EVENT_TIME_UNKNOWN if wide else RejectReason.NO_PLACE_TO_CUT
@@ -220,12 +224,10 @@ def _cut_clip(task: CutTask, planned: Planned) -> Clip:
     spans = spans_needed([window], task.spans)
     samples, gaps = decode_between(spans, task.chunks, window.start, window.end)
     _check_gaps(planned, gaps)
-    data = wav_bytes(samples)
     whole = task.whole_file and window.start == 0.0 and window.end == task.seconds
     part = "" if whole else f"_{round(window.start * 1000)}-{round(window.end * 1000)}"
     path = task.audio_dir / f"{file_stem(task.conversation_id)}{part}.wav"
-    if not path.is_file() or path.read_bytes() != data:
-        write_atomically(path, data)
+    digest = keep_wav(path, samples)
     return Clip(
         audio=str(path),
         text=planned.text,
@@ -240,7 +242,7 @@ def _cut_clip(task: CutTask, planned: Planned) -> Clip:
         source=task.source,
         conversation_id=task.conversation_id,
         version_id=task.version_id,
-        audio_sha256=hashlib.sha256(data).hexdigest(),
+        audio_sha256=digest,
         words=planned.words,
         event_time=None if planned.event_time is None else round(planned.event_time, 3),
     )

@@ -45,7 +45,7 @@ class ClipIndex:
             if reason == RejectReason.NO_AUDIO:
                 known.pop(key, None)
         for key, audio in self._select("SELECT key, audio FROM clips WHERE event = ?"):
-            if not Path(audio).is_file():
+            if not _is_there(Path(audio)):
                 known.pop(key, None)
         return known
 
@@ -113,6 +113,14 @@ class ClipIndex:
         )
         for table in ("items", "clips", "rejects"):
             self._connection.execute(f"DELETE FROM {table} WHERE event = ? AND key = ?", of_key)
+
+
+def _is_there(file: Path) -> bool:
+    """Clips are not flushed to the disk one by one: a power cut can leave empty files."""
+    try:
+        return file.stat().st_size > 0
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -17,9 +17,8 @@ from event_detection_pipeline.clips.manifest import Clip, ClipWord
 from event_detection_pipeline.clips.recordings import Recording, list_recordings, path_of
 from event_detection_pipeline.clips.rejects import Reject, RejectReason
 from event_detection_pipeline.clips.text import join, pieces_of
-from event_detection_pipeline.clips.wav import wav_bytes
+from event_detection_pipeline.clips.wav import keep_wav
 from event_detection_pipeline.config import SAMPLE_RATE, EventSettings, Settings
-from event_detection_pipeline.files import write_atomically
 
 RECORDING = "recording"
 MIX = "mix"
@@ -184,10 +183,8 @@ def _pause(background: Clip, seconds: float, random: np.random.Generator) -> tup
 
 
 def _written(task: MixTask, samples: Samples, *, text: str, words: tuple[ClipWord, ...], time: float) -> Clip:
-    data = wav_bytes(samples)
     path = task.audio_dir / f"{task.key.replace('/', '_')}.wav"
-    if not path.is_file() or path.read_bytes() != data:
-        write_atomically(path, data)
+    digest = keep_wav(path, samples)
     seconds = round(len(samples) / SAMPLE_RATE, 3)
     background = task.background
     event = task.recording.contains_event
@@ -205,7 +202,7 @@ def _written(task: MixTask, samples: Samples, *, text: str, words: tuple[ClipWor
         source=MIX if background else RECORDING,
         conversation_id=background.conversation_id if background else f"recording-{task.recording.recording}",
         version_id=background.version_id if background else None,
-        audio_sha256=hashlib.sha256(data).hexdigest(),
+        audio_sha256=digest,
         words=words,
         event_time=round(time, 3) if event else None,
         recording=task.recording.recording,

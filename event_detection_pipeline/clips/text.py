@@ -5,6 +5,7 @@ Joined again, the pieces of a window are its part of the transcript with its own
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 # Scripts without spaces between words; there each character is a piece of its own.
 _UNSPACED = r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
@@ -15,7 +16,13 @@ _SPECIAL_TOKENS = 16  # start, language, task, end, and room for the marker
 
 def pieces_of(text: str, tag: str) -> list[str]:
     """Split into tags, words and unspaced characters, each with the white space that follows it."""
-    return re.findall(rf"(?:{re.escape(tag)}|{_UNSPACED}|(?:(?!{re.escape(tag)}|{_UNSPACED})\S)+)\s*", text)
+    return _pieces(tag).findall(text)
+
+
+@cache
+def _pieces(tag: str) -> re.Pattern[str]:
+    tag = re.escape(tag)
+    return re.compile(rf"(?:{tag}|{_UNSPACED}|(?:(?!{tag}|{_UNSPACED})\S)+)\s*")
 
 
 def join(pieces: Iterable[str]) -> str:

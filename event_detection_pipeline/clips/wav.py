@@ -1,12 +1,23 @@
 """WAV files as clips are kept: 16 kHz, mono, 16-bit PCM."""
 
+import hashlib
 import io
 import wave
+from pathlib import Path
 
 import numpy as np
 
 from event_detection_pipeline.chronicle.audio import Samples
 from event_detection_pipeline.config import SAMPLE_RATE
+from event_detection_pipeline.files import write_atomically
+
+
+def keep_wav(path: Path, samples: Samples) -> str:
+    """Write the samples as `wav_bytes`, unless the file holds just that, and return its SHA-256 in hexadecimal."""
+    data = wav_bytes(samples)
+    if not path.is_file() or path.read_bytes() != data:
+        write_atomically(path, data, durable=False)
+    return hashlib.sha256(data).hexdigest()
 
 
 def wav_bytes(samples: Samples) -> bytes:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 _MARGIN_SECONDS = 0.25
 # A pause this long is as good a place to cut as any longer one.
 _GOOD_PAUSE_SECONDS = 1.0
+# Cuts are made at whole milliseconds, so that a manifest says exactly where.
+_PRECISION = 3
 # How much a good pause is worth: it may lie half the target length off the ideal place.
 _PAUSE_WEIGHT = 0.5
 
@@ -67,12 +69,12 @@ def _best_cut(start: float, pauses: Sequence[tuple[float, float]], target: float
     for pause_start, pause_end in pauses[bisect_left(pauses, start, key=lambda pause: pause[1]) :]:
         margin = min(_MARGIN_SECONDS, (pause_end - pause_start) / 2)
         if pause_start > start + longest:
-            return best[1] if best else pause_start + margin
+            return best[1] if best else round(pause_start + margin, _PRECISION)
         first = max(pause_start + margin, start + target / 4)
         last = min(pause_end - margin, start + longest)
         if first > last:
             continue
-        moment = min(max(start + target, first), last)
+        moment = round(min(max(start + target, first), last), _PRECISION)
         width = min(pause_end - pause_start, _GOOD_PAUSE_SECONDS) / _GOOD_PAUSE_SECONDS
         score = _PAUSE_WEIGHT * width - abs(moment - start - target) / target
         if best is None or score > best[0]:

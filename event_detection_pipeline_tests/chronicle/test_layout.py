@@ -8,11 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymongo.database import Database
 
-from event_detection_pipeline.chronicle.audio import conversation_audio, decode, opus_seconds
+from event_detection_pipeline.chronicle.audio import conversation_audio, decode, decode_part, opus_seconds
 from event_detection_pipeline.chronicle.chunks import DatabaseChunks, EncodedChunk, chunk_headers
 from event_detection_pipeline.chronicle.layout import decode_between, lay_out
+from event_detection_pipeline.demo.utterances import utterances
 from event_detection_pipeline_tests.household import add_conversation
 from event_detection_pipeline_tests.sounds import RATE, encode, tone
+
+SPEECH = encode(np.concatenate([one.samples for one in next(iter(utterances().values()))])[: 10 * RATE])
 
 
 @settings(max_examples=25)
@@ -63,7 +66,16 @@ def test_any_window_holds_the_samples_of_the_whole(
         spans = layout.between(start, end)
         chunks = {chunk.index: chunk for chunk in source.fetch([span.index for span in spans])}
         samples, _ = decode_between(spans, chunks, start, end)
-        np.testing.assert_array_equal(samples, whole.samples[round(start * RATE) : round(end * RATE)])
+        np.testing.assert_allclose(samples, whole.samples[round(start * RATE) : round(end * RATE)], atol=2 / 2**15)
+
+
+@settings(max_examples=30)
+@given(st.floats(0, 9.8), st.floats(0.001, 10))
+def test_a_part_of_a_chunk_is_what_decoding_all_of_it_gives(start: float, seconds: float):
+    end = min(start + seconds, 10.0)
+    part = decode_part(SPEECH, start, end)
+    expected = decode(SPEECH)[round(start * RATE) : round(end * RATE)]
+    np.testing.assert_allclose(part, expected, atol=2 / 2**15)
 
 
 def test_a_window_says_where_nothing_was_heard(database: Database[dict[str, Any]], mixed: tuple[str, DatabaseChunks]):

@@ -52,10 +52,11 @@ def test_other_settings_make_everything_anew(
 
 
 def test_a_lost_file_is_made_again(database: Mongo, settings: Settings, event: EventSettings, stash: list[str]):
-    lost = Path(export_clips(database, settings, event).clips[0].audio)
+    lost, empty, _ = (Path(clip.audio) for clip in export_clips(database, settings, event).clips)
     lost.unlink()
-    assert export_clips(database, settings, event).made == 1
-    assert lost.is_file()
+    empty.write_bytes(b"")
+    assert export_clips(database, settings, event).made == 2
+    assert lost.is_file() and empty.stat().st_size > 1000
 
 
 def test_audio_that_comes_late_is_found_by_the_next_export(database: Mongo, settings: Settings, event: EventSettings):
