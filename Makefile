@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := .demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test check format doctor clean
+.PHONY: help setup demo ui review test test-browser check format doctor frontend clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -16,13 +16,21 @@ demo: setup ## The whole loop on a small household, with real parts
 	@$(BIN)/event-detection demo --folder $(DEMO)
 
 ui: setup ## The Dagster UI at http://127.0.0.1:3000, on your Chronicle or on the demo's data
-	@PATH="$(CURDIR)/$(BIN):$$PATH" BIN=$(BIN) DEMO=$(DEMO) sh scripts/ui.sh
+	@PATH="$(CURDIR)/$(BIN):$$PATH" BIN=$(BIN) DEMO=$(DEMO) sh scripts/with_chronicle.sh \
+		dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
+
+review: setup ## The review page at http://127.0.0.1:8710, on your Chronicle or on the demo's data
+	@PATH="$(CURDIR)/$(BIN):$$PATH" BIN=$(BIN) DEMO=$(DEMO) sh scripts/with_chronicle.sh event-detection review
 
 doctor: setup ## What a run needs and what is missing
 	@$(BIN)/event-detection doctor
 
 test: setup ## The whole test suite
 	$(BIN)/pytest
+
+test-browser: setup ## The tests of the review page in Debian's Chromium, which is installed if missing
+	command -v chromium >/dev/null || (apt-get update && apt-get install -y chromium)
+	$(BIN)/pytest event_detection_pipeline_tests/review/test_page.py
 
 check: setup ## Lint, format and types
 	$(BIN)/ruff check .
@@ -32,6 +40,9 @@ check: setup ## Lint, format and types
 format: setup ## Let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+frontend: ## Build the review page anew (needs Node.js; the built files are part of the package)
+	cd frontend && npm ci && npm run build
 
 clean: ## Remove the environment and the demo's data (never your own data)
 	rm -rf $(VENV) $(DEMO)

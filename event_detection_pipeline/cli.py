@@ -159,6 +159,37 @@ def detect(
 
 
 @app.command()
+def bootstrap(
+    audio_dir: Annotated[Path, typer.Option(help="A folder of recordings: wav, mp3, m4a, flac, ogg, opus.")],
+    event: EventOption = None,
+) -> None:
+    """Give recordings of the event: the next export uses them alone and mixed into the household's conversations."""
+    _take_in(audio_dir, event, contains_event=True)
+
+
+@app.command()
+def feedback(
+    audio: Annotated[Path, typer.Option(help="An audio file, or a folder of them.")],
+    positive: Annotated[bool, typer.Option("--positive/--negative", help="Whether the event is in it.")],
+    event: EventOption = None,
+) -> None:
+    """Say of a recording that the event is in it, or that it is not."""
+    _take_in(audio, event, contains_event=positive)
+
+
+@app.command()
+def review(
+    host: Annotated[str | None, typer.Option(help="Address to serve at; other than loopback asks for a token.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535)] = None,
+) -> None:
+    """Serve the user loop: people listen to the flags and answer them."""
+    from event_detection_pipeline.review.app import serve
+
+    settings = _settings()
+    serve(_database(settings), settings, host or settings.review.host, port or settings.review.port)
+
+
+@app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """Check each thing a run needs; exit code 1 when something is missing."""
     from event_detection_pipeline.doctor import examine
@@ -318,6 +349,18 @@ def _tell_promotion(promotion: Any, as_json: bool) -> None:
         _print_json(asdict(promotion))
     else:
         console.print(f"scans now use {promotion.promoted} (before: {promotion.previous or 'none'})")
+
+
+def _take_in(audio: Path, event: str | None, *, contains_event: bool) -> None:
+    from event_detection_pipeline.clips.recordings import add_recordings
+
+    settings = _settings()
+    report = add_recordings(settings, _event(settings, event), audio, contains_event=contains_event)
+    added, set_aside = len(report.added), len(report.rejects)
+    console.print(f"{added} recordings taken in, {report.known} known already, {set_aside} set aside")
+    for reject in report.rejects:
+        console.print(f"  {reject.document_id}: {reject.reason} {reject.detail}")
+    console.print("The next export uses them: the job export_training_data, or `event-detection export`")
 
 
 def _seconds(time: float | None) -> str:

@@ -48,8 +48,8 @@ class EventSettings(Section):
 class ClipSettings(Section):
     """How conversations are cut to clips, and recordings mixed into them; lengths in seconds.
 
-    `other_windows` of a long conversation are taken besides those with the event. `event_segments` maps what a recogniser
-    writes for a sound to an event's name ({"[achoo]" = "sneeze"}); `[<name>]` is known. Each recording gives
+    `other_windows` of a long conversation are taken besides those with the event. `event_segments` maps what a
+    recogniser writes for a sound to an event's name ({"[achoo]" = "sneeze"}); `[<name>]` is known. Each recording gives
     `mixes_per_recording` clips (`mixes_per_other_sound` where it is not the event), mixed into clips of
     `background_conversations` nobody flagged, at levels in the range `mix_snr_db` against what is heard there.
     """
@@ -114,8 +114,9 @@ class ScanSettings(Section):
 class ReviewSettings(Section):
     """The user loop: where it is served, to whom, and what an answer writes.
 
-    `allowed_origins` are other addresses (http://chronicle.local:5173) whose pages may answer: Chronicle's own front end,
-    or a proxy in front of this server. `token` is asked for on any address but this machine's own; without one, one is made.
+    `allowed_origins` are other addresses (http://chronicle.local:5173) whose pages may answer: Chronicle's own front
+    end, or a proxy in front of this server. `token` is asked for on any address but this machine's own; without one,
+    one is made.
     """
 
     host: str = Field(default="127.0.0.1", min_length=1)

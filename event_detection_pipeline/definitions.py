@@ -6,6 +6,7 @@ from event_detection_pipeline.defs.adapter_evaluation import adapter_evaluation
 from event_detection_pipeline.defs.anomaly_flags import anomaly_flags
 from event_detection_pipeline.defs.candidate_adapter import candidate_adapter
 from event_detection_pipeline.defs.jobs import JOBS
+from event_detection_pipeline.defs.manifest_checks import manifest_checks
 from event_detection_pipeline.defs.promoted_adapter import promoted_adapter
 from event_detection_pipeline.defs.resources import (
     AdapterStoreResource,
@@ -13,6 +14,7 @@ from event_detection_pipeline.defs.resources import (
     MongoResource,
     SettingsResource,
 )
+from event_detection_pipeline.defs.review_metrics import review_metrics
 from event_detection_pipeline.defs.schedules import SCHEDULES
 from event_detection_pipeline.defs.sensors import SENSORS
 from event_detection_pipeline.defs.sources import chronicle
@@ -28,7 +30,9 @@ defs = dg.Definitions(
         adapter_evaluation,
         promoted_adapter,
         anomaly_flags,
+        review_metrics,
     ],
+    asset_checks=[manifest_checks],
     jobs=JOBS,
     schedules=SCHEDULES,
     sensors=SENSORS,

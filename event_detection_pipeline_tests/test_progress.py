@@ -25,6 +25,8 @@ def test_no_work_at_all_is_done_at_once(caplog: pytest.LogCaptureFixture) -> Non
     assert caplog.messages == ["work: 0/0, done in 0 s"]
 
 
-@pytest.mark.parametrize(("duration", "text"), [(0.4, "0 s"), (59.4, "59 s"), (125, "2 min 05 s"), (7800, "2 h 10 min")])
+@pytest.mark.parametrize(
+    ("duration", "text"), [(0.4, "0 s"), (59.4, "59 s"), (125, "2 min 05 s"), (7800, "2 h 10 min")]
+)
 def test_durations_read_as_people_say_them(duration: float, text: str) -> None:
     assert seconds(duration) == text

@@ -154,7 +154,9 @@ def lora_config(lora: LoraSettings, first_layer: int) -> LoraConfig:
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=rf".*\.{part}\.layers\.\d+\.(\w+\.)?({'|'.join(lora.target_modules)})",
-        exclude_modules=rf".*\.encoder\.layers\.({'|'.join(map(str, range(first_layer)))})\..*" if first_layer else None,
+        exclude_modules=rf".*\.encoder\.layers\.({'|'.join(map(str, range(first_layer)))})\..*"
+        if first_layer
+        else None,
     )
 
 
@@ -293,6 +295,7 @@ def _arguments(folder: Path, settings: TrainingSettings, clips: int, evaluate: b
         metric_for_best_model="ranking" if evaluate else None,
         greater_is_better=True,
         logging_strategy="epoch",
+        logging_nan_inf_filter=False,  # a loss that is no number must be seen, see _Watch
         remove_unused_columns=False,
         label_names=["labels"],
         dataloader_pin_memory=False,

@@ -26,6 +26,7 @@ from event_detection_pipeline.errors import PipelineError
 # How long before it is listened to a decoder is started. RFC 7845, section 4.6, asks for 80 ms; at 24 kbit/s
 # the last differences were below 16 bits after 300 ms (measured on the demo's speech).
 _SETTLING_SECONDS = 0.5
+_EDGE_SECONDS = 0.05  # what the resampler hears of the samples behind the last one
 OPUS_RATE = 48_000  # Hz; Opus counts in it whatever the source's rate was (RFC 7845, section 4)
 
 Samples = NDArray[np.float32]
@@ -94,7 +95,7 @@ def decode_part(data: bytes | str, start: float, end: float) -> Samples:
     first, last = round(start * SAMPLE_RATE), round(end * SAMPLE_RATE)
     if opus_seconds(file) is None:
         return decode(file)[first:last]
-    samples, begin = _decode(file, max(start - _SETTLING_SECONDS, 0.0), end + _SETTLING_SECONDS, MAX_SECONDS)
+    samples, begin = _decode(file, max(start - _SETTLING_SECONDS, 0.0), end + _EDGE_SECONDS, MAX_SECONDS)
     skipped = first - round(begin * SAMPLE_RATE)
     return samples[skipped : skipped + last - first]
 

@@ -6,12 +6,13 @@ from event_detection_pipeline.defs.adapter_evaluation import adapter_evaluation
 from event_detection_pipeline.defs.anomaly_flags import anomaly_flags
 from event_detection_pipeline.defs.candidate_adapter import candidate_adapter
 from event_detection_pipeline.defs.promoted_adapter import promoted_adapter
+from event_detection_pipeline.defs.review_metrics import review_metrics
 from event_detection_pipeline.defs.training_clips import training_clips
 from event_detection_pipeline.defs.training_manifest import training_manifest
 
 _DATA = dg.AssetSelection.assets(training_clips, training_manifest)
 _ADAPTER = dg.AssetSelection.assets(candidate_adapter, adapter_evaluation, promoted_adapter)
-_FLAGS = dg.AssetSelection.assets(anomaly_flags)
+_FLAGS = dg.AssetSelection.assets(anomaly_flags, review_metrics)
 
 export_training_data = dg.define_asset_job(
     "export_training_data", _DATA, description="Stash to clips, clips to a manifest."
@@ -22,7 +23,9 @@ retrain_adapter = dg.define_asset_job(
     description="Manifest to a candidate adapter, its evaluation, and its promotion if it passes the gate.",
 )
 scan_conversations = dg.define_asset_job(
-    "scan_conversations", _FLAGS, description="Score and flag the conversations that nobody has answered."
+    "scan_conversations",
+    _FLAGS,
+    description="Score and flag the conversations that nobody has answered; figures of the answers.",
 )
 full_loop = dg.define_asset_job(
     "full_loop", _DATA | _ADAPTER | _FLAGS, description="Everything: export, retrain, promote, scan."

@@ -24,7 +24,9 @@ def run_job(name: str) -> None:
     # Dagster's own console log repeats every event; the package's progress lines say what a person needs.
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     with dg.DagsterInstance.get() as instance:
-        result = defs.resolve_job_def(name).execute_in_process(instance=instance, run_config=quiet, raise_on_error=False)
+        result = defs.resolve_job_def(name).execute_in_process(
+            instance=instance, run_config=quiet, raise_on_error=False
+        )
     if not result.success:
         failures = [
             event.step_failure_data.error_display_string.strip()

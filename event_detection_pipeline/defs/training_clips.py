@@ -31,6 +31,7 @@ def training_clips(
             "clips": len(report.clips),
             "with the event": sum(clip.contains_event for clip in report.clips),
             "hours of audio": round(seconds / 3600, 3),
+            "made in this run": report.made,
             "set aside": len(report.rejects),
             "set aside by reason": table([{"reason": k, "entries": v} for k, v in report.rejects_by_reason.items()]),
             "reasons in full": dg.MetadataValue.path(report.rejects_path),

@@ -1,6 +1,8 @@
 """The manifest: one line of JSON for each clip, split by conversation for ever, and the same bytes whenever nothing
 changed. Its SHA-256 is the asset's data version."""
 
+from dataclasses import asdict
+
 import dagster as dg
 
 from event_detection_pipeline.clips.export import write_training_manifest
@@ -29,11 +31,17 @@ def training_manifest(context: dg.AssetExecutionContext, settings: SettingsResou
         }
         for split in ("train", "validation", "test")
     ]
+    changes = [
+        {"source": source, "change": change, "clips": count}
+        for change, counts in asdict(report.changes).items()
+        for source, count in counts.items()
+    ]
     return dg.MaterializeResult(
         data_version=dg.DataVersion(report.digest),
         metadata={
             "clips": len(report.clips),
             "splits": table(rows),
+            "changed since the last one": table(changes),
             "manifest": dg.MetadataValue.path(report.path),
             "SHA-256": report.digest,
             "examples": table(

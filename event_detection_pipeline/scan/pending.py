@@ -10,6 +10,7 @@ from pymongo.database import Database
 from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, EVENT_SCANS
 
 ANSWERS = ("verified", "rejected")  # what a person said of a flag; a scan never touches it
+ANSWERED = {"answer": {"$ne": None}}  # in event_reviews; an answer that was undone is None again
 _BATCH = 200
 
 
@@ -69,7 +70,8 @@ def _without_known(
     for scan in database[EVENT_SCANS].find(of_batch | {"adapter": {"$in": list(adapters)}}, key):
         heard.setdefault((scan["conversation_id"], scan["version_id"]), set()).add(scan["adapter"])
     answered = {
-        (review["conversation_id"], review["version_id"]) for review in database[EVENT_REVIEWS].find(of_batch, key)
+        (review["conversation_id"], review["version_id"])
+        for review in database[EVENT_REVIEWS].find(of_batch | ANSWERED, key)
     }
     for version in batch:
         id_ = (version.conversation_id, version.version_id)

@@ -9,7 +9,7 @@ from pymongo import UpdateOne
 from pymongo.database import Database
 
 from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, EVENT_SCANS
-from event_detection_pipeline.scan.pending import ANSWERS
+from event_detection_pipeline.scan.pending import ANSWERED, ANSWERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def _write_flags(database: Database[dict[str, Any]], flags: dict[tuple[str, str]
     of_these = {"conversation_id": {"$in": [conversation_id for conversation_id, _ in flags]}}
     answered = {
         (review["conversation_id"], review["version_id"])
-        for review in database[EVENT_REVIEWS].find(of_these, {"conversation_id": 1, "version_id": 1})
+        for review in database[EVENT_REVIEWS].find(of_these | ANSWERED, {"conversation_id": 1, "version_id": 1})
     }
     updates = [
         UpdateOne(

@@ -25,7 +25,9 @@ def test_probabilities_that_are_all_low_still_get_a_threshold_between_them() -> 
 
 def test_few_events_give_the_default_and_say_so() -> None:
     few = MIN_VALIDATION_EVENTS - 1
-    chosen = choose_threshold([True] * few + [False] * 9, [0.9] * few + [0.1] * 9, target_false_alarm_rate=0.05, default=0.4)
+    chosen = choose_threshold(
+        [True] * few + [False] * 9, [0.9] * few + [0.1] * 9, target_false_alarm_rate=0.05, default=0.4
+    )
     assert chosen.value == 0.4
     assert chosen.rule.startswith(f"default: {few} events")
 

@@ -30,7 +30,9 @@ def flags_of(database: Db, conversation_id: str) -> list[object]:
     return [version.get("maybe_anomaly") for version in document["transcript_versions"]]
 
 
-def heard(conversation_id: str, score: float | None, *, event: str = "chime", adapter: str = "chime_v1") -> VersionScore:
+def heard(
+    conversation_id: str, score: float | None, *, event: str = "chime", adapter: str = "chime_v1"
+) -> VersionScore:
     return VersionScore(conversation_id, "v1", event, adapter, score, threshold=0.5, time=1.5)
 
 
@@ -66,7 +68,9 @@ def test_an_answer_that_came_while_the_scan_listened_stays(chronicle: Db, answer
 
 def test_an_answer_that_chronicle_overwrote_still_counts(chronicle: Db) -> None:
     save_conversation(chronicle, "a", flag=None)
-    chronicle[EVENT_REVIEWS].insert_one({"conversation_id": "a", "version_id": "v1", "event": "chime"})
+    chronicle[EVENT_REVIEWS].insert_one(
+        {"conversation_id": "a", "version_id": "v1", "event": "chime", "answer": "accepted"}
+    )
     assert write_results(chronicle, [heard("a", 0.9)]).kept_back == 1
     assert flags_of(chronicle, "a") == [None, None]
 
@@ -106,7 +110,9 @@ def test_pending_are_unanswered_undeleted_active_versions_newest_first(chronicle
     save_conversation(chronicle, "rejected", flag="rejected")
     save_conversation(chronicle, "deleted", deleted=True)
     save_conversation(chronicle, "reviewed", created_at=3)
-    chronicle[EVENT_REVIEWS].insert_one({"conversation_id": "reviewed", "version_id": "v1", "event": "chime"})
+    chronicle[EVENT_REVIEWS].insert_one(
+        {"conversation_id": "reviewed", "version_id": "v1", "event": "chime", "answer": "accepted"}
+    )
     chronicle[CONVERSATIONS].insert_one({"conversation_id": "odd", "transcript_versions": "not a list"})
     pending = list(iter_pending(chronicle, ["chime_v1"]))
     assert pending == [PendingVersion(name, "v1") for name in ("newer", "older", "marked by the old script")]
@@ -118,3 +124,10 @@ def test_a_new_adapter_makes_scanned_versions_pending_again(chronicle: Db) -> No
     assert list(iter_pending(chronicle, ["chime_v1"])) == []
     assert len(list(iter_pending(chronicle, ["chime_v2"]))) == 1
     assert len(list(iter_pending(chronicle, ["chime_v1", "sneeze_v1"]))) == 1
+
+
+def test_an_answer_that_was_undone_counts_no_more(chronicle: Db) -> None:
+    save_conversation(chronicle, "a")
+    chronicle[EVENT_REVIEWS].insert_one({"conversation_id": "a", "version_id": "v1", "event": "chime", "answer": None})
+    assert len(list(iter_pending(chronicle, ["chime_v1"]))) == 1
+    assert write_results(chronicle, [heard("a", 0.9)]).flags == 1
