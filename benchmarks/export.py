@@ -41,9 +41,9 @@ from event_detection_pipeline.demo.utterances import utterances
 
 EVENT = EventSettings(name="chime")
 CHUNK_SECONDS = 10
-# Seconds of a conversation and their share: most are short, a few go on for hours, 6.5 minutes on average.
-LENGTHS = {20: 0.25, 60: 0.25, 180: 0.25, 600: 0.17, 1800: 0.06, 7200: 0.02}
-QUICK_LENGTHS = {20: 0.4, 60: 0.3, 180: 0.2, 600: 0.1}
+# How many of a hundred conversations have so many seconds: most are short, a few go on for hours, 7 minutes on average.
+LENGTHS = {20: 25, 60: 25, 180: 25, 600: 17, 1800: 6, 7200: 2}
+QUICK_LENGTHS = {20: 4, 60: 3, 180: 2, 600: 1}
 NEW_ENTRIES = 50
 NAIVE_ENTRIES = 200
 _PAUSE_SECONDS = 0.6
@@ -80,14 +80,16 @@ def speech() -> Speech:
     return Speech(chunks, [word for word in words if word[2] < count * CHUNK_SECONDS])
 
 
-def add_entries(database: Database[dict[str, Any]], first: int, count: int, lengths: dict[int, float]) -> float:
+def add_entries(database: Database[dict[str, Any]], first: int, count: int, lengths: dict[int, int]) -> float:
     """Stash conversations number `first` and following, each always the same; how many hours they are."""
+    # Whole tens or hundreds always have the same mixture of lengths, so that they can be compared.
+    mixture = [seconds for seconds, share in lengths.items() for _ in range(share)]
+    Random(0).shuffle(mixture)
     hours = 0.0
     for number in range(first, first + count):
-        random = Random(number)
-        (seconds,) = random.choices(list(lengths), list(lengths.values()))
+        seconds = mixture[number % len(mixture)]
+        _add_entry(database, number, seconds, Random(number))
         hours += seconds / 3600
-        _add_entry(database, number, seconds, random)
     return hours
 
 
@@ -211,7 +213,7 @@ def serve(storage: str, sender: Connection) -> None:
 
 
 def run(
-    uri: str, folder: Path, sizes: list[int], lengths: dict[int, float], naive_entries: int
+    uri: str, folder: Path, sizes: list[int], lengths: dict[int, int], naive_entries: int
 ) -> Iterator[dict[str, Any]]:
     """A row for each size of the history."""
     for size in sizes:
