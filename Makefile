@@ -1,5 +1,7 @@
 # Everything a newcomer needs; each target sets up what it uses. `make help` lists them.
-PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for p in python3 python3.12 python3.11; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && exit; done; \
+	echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := .demo

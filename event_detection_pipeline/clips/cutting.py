@@ -9,9 +9,10 @@ from pathlib import Path
 
 from event_detection_pipeline.chronicle.chunks import EncodedChunk
 from event_detection_pipeline.chronicle.layout import Layout, Span, decode_between
+from event_detection_pipeline.clips.labelled import Labelled
 from event_detection_pipeline.clips.manifest import Clip, ClipWord
 from event_detection_pipeline.clips.rejects import Reject, RejectReason, SetAside
-from event_detection_pipeline.clips.sources import TYPES, Labelled
+from event_detection_pipeline.clips.sources import TYPES
 from event_detection_pipeline.clips.splits import Split
 from event_detection_pipeline.clips.text import MAX_LABEL_TOKENS, join, label_tokens
 from event_detection_pipeline.clips.timeline import (
@@ -33,7 +34,7 @@ MIN_CLIP_SECONDS = 0.5  # shorter audio holds neither a word nor an event
 _OVERHANG_SECONDS = 0.5
 _ROUNDING_SECONDS = 1e-6
 # An event whose place is known no better than this has no time in the manifest.
-_MAX_EVENT_UNCERTAINTY_SECONDS = 4.0
+_MAX_EVENT_UNCERTAINTY_SECONDS = 6.0
 
 
 @dataclass(frozen=True, slots=True)

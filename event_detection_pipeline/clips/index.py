@@ -15,6 +15,9 @@ from typing import Any
 from event_detection_pipeline.clips.cutting import Outcome
 from event_detection_pipeline.clips.manifest import Clip, clip_line, parse_clip
 from event_detection_pipeline.clips.rejects import Reject, RejectReason
+from event_detection_pipeline.errors import PipelineError
+
+_LOCK_SECONDS = 60.0  # another event's export may be writing
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS items (
@@ -29,6 +32,10 @@ CREATE TABLE IF NOT EXISTS rejects (
 CREATE INDEX IF NOT EXISTS clips_audio ON clips (audio);
 CREATE TABLE IF NOT EXISTS unnamed (audio TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+
+
+class BrokenIndex(PipelineError):
+    """The index cannot be read."""
 
 
 class ClipIndex:
@@ -125,11 +132,14 @@ def _is_there(file: Path) -> bool:
 
 @contextmanager
 def open_index(path: Path, event: str) -> Iterator[ClipIndex]:
-    """Open the index, made if it is not there."""
+    """Open the index, made if it is not there. Raises BrokenIndex."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(path, timeout=60)) as connection:
-        # With the write-ahead log a commit costs no wait for the disk; what a power cut takes is made again.
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.executescript(_SCHEMA)
+    with closing(sqlite3.connect(path, timeout=_LOCK_SECONDS)) as connection:
+        try:
+            # With the write-ahead log a commit costs no wait for the disk; what a power cut takes is made again.
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise BrokenIndex(f"{path}: {error}; remove the file, and the next export makes all clips anew") from None
         yield ClipIndex(connection, event)

@@ -5,7 +5,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
+
+from event_detection_pipeline.errors import PipelineError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -15,10 +18,23 @@ _WORTH_A_POOL = 64
 _IN_FLIGHT_PER_PROCESS = 4
 
 
+class WorkerDied(PipelineError):
+    """A process disappeared without a word."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a process that makes clips was killed, most likely because memory ran out: set clips.processes to a lower "
+            "number; the next export goes on where this one stopped"
+        )
+
+
 def run_all(
     function: Callable[[Task], Result], tasks: Iterable[Task], *, expected: int, processes: int | None
 ) -> Iterator[Result]:
     """Results in the order of the tasks, which are drawn only as fast as they are done.
+
+    Raises:
+        WorkerDied: a process was killed.
 
     Args:
         function: top-level, because processes are spawned: a fork would copy the database client's threads.
@@ -31,9 +47,12 @@ def run_all(
         return
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         running: deque[Future[Result]] = deque()
-        for task in tasks:
-            running.append(pool.submit(function, task))
-            if len(running) >= _IN_FLIGHT_PER_PROCESS * processes:
+        try:
+            for task in tasks:
+                running.append(pool.submit(function, task))
+                if len(running) >= _IN_FLIGHT_PER_PROCESS * processes:
+                    yield running.popleft().result()
+            while running:
                 yield running.popleft().result()
-        while running:
-            yield running.popleft().result()
+        except BrokenProcessPool:
+            raise WorkerDied from None

@@ -28,9 +28,10 @@ from event_detection_pipeline.clips.cutting import (
     spans_needed,
     timeline_of,
 )
+from event_detection_pipeline.clips.labelled import EventTexts, Labelled, load
 from event_detection_pipeline.clips.recogniser import Recogniser
 from event_detection_pipeline.clips.rejects import RejectReason, SetAside
-from event_detection_pipeline.clips.sources import STASH, Candidate, EventTexts, Labelled, load, rejected
+from event_detection_pipeline.clips.sources import STASH, Candidate, rejected
 from event_detection_pipeline.clips.splits import split_of
 from event_detection_pipeline.clips.timeline import Timeline, from_segments
 from event_detection_pipeline.config import EventSettings, Settings

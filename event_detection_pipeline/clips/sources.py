@@ -1,12 +1,11 @@
-"""What people said about conversations, listed cheaply and loaded one by one: the material clips are made of.
+"""What people said about conversations: the material clips are made of, listed without their words and audio.
 
-Listing reads ids and fingerprints only, so that an export finds what is new, edited or retracted without touching the
-rest of the history.
+An export finds what is new, edited or retracted by fingerprints, and leaves the rest of the history alone.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,14 +14,10 @@ from pymongo.database import Database
 from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, EVENT_SCANS, TRAINING_STASH
 from event_detection_pipeline.chronicle.documents import (
     MalformedDocument,
-    Segment,
-    Word,
-    parse_date,
     parse_stash_entry,
 )
-from event_detection_pipeline.chronicle.queries import get_conversation, iter_stash, stash_document
+from event_detection_pipeline.chronicle.queries import iter_stash
 from event_detection_pipeline.clips.rejects import Reject, RejectReason, SetAside
-from event_detection_pipeline.clips.text import join, only_tag
 from event_detection_pipeline.config import EventSettings, Settings
 
 STASH = TRAINING_STASH
@@ -54,51 +49,6 @@ class Candidate:
     fingerprint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """A candidate with its text and times, ready to be cut.
-
-    Attributes:
-        text: with this event's tag and no other's.
-        event_segments: (start, end) seconds that the recogniser itself marked as the event.
-        time: seconds where the flag was heard, None where no scan or person said.
-    """
-
-    candidate: Candidate
-    text: str
-    words: tuple[Word, ...]
-    segments: tuple[Segment, ...]
-    event_segments: tuple[tuple[float, float], ...]
-    time: float | None
-    timestamp: datetime
-
-
-class EventTexts:
-    """How an event is written: its own tag, what stands for it, and the other events' tags that are taken out."""
-
-    def __init__(self, event: EventSettings, settings: Settings) -> None:
-        tags = {other.name: other.source_tag for other in settings.events}
-        self.tag = event.source_tag
-        self._stands_for = {f"[{name}]".casefold(): tag for name, tag in tags.items()}
-        configured = settings.clips.event_segments.items()
-        self._stands_for |= {text.casefold(): tags.get(name, "") for text, name in configured}
-        self._others = tuple(tag for tag in tags.values() if tag != self.tag)
-
-    def clean(self, text: str) -> str:
-        return only_tag(text, self.tag, self._stands_for, self._others)
-
-    def without_tag(self, text: str) -> str:
-        return join([text.replace(self.tag, " ")])
-
-    def words(self, words: Iterable[Word]) -> tuple[Word, ...]:
-        return tuple(
-            replace(word, text=self.clean(word.text)) if word.text[:1] in "<[" else word for word in words if word.text
-        )
-
-    def is_event(self, segment: Segment) -> bool:
-        return segment.text == self.tag or self._stands_for.get(segment.text.casefold()) == self.tag
-
-
 def list_candidates(
     database: Database[dict[str, Any]], event: EventSettings, settings: Settings, *, with_background: bool
 ) -> tuple[dict[str, Candidate], list[Reject]]:
@@ -119,50 +69,6 @@ def list_candidates(
         else:
             kept[candidate.key] = candidate
     return kept, rejects
-
-
-def load(database: Database[dict[str, Any]], candidate: Candidate, event: EventSettings, texts: EventTexts) -> Labelled:
-    """Read what the candidate's clips need.
-
-    Raises:
-        SetAside: there is no text, or the document is gone or malformed.
-    """
-    try:
-        conversation = get_conversation(database, candidate.conversation_id, version_id=candidate.version_id)
-    except MalformedDocument as error:
-        raise SetAside(RejectReason.MALFORMED_DOCUMENT, str(error)) from error
-    version = conversation.version(candidate.version_id) if conversation else None
-    entry = stash_document(database, candidate.document_id) if candidate.source == STASH else None
-    stashed = parse_stash_entry(entry) if entry else None
-    review = database[EVENT_REVIEWS].find_one(_version_key(candidate, event)) or {}
-    scan = database[EVENT_SCANS].find_one(_version_key(candidate, event), {"time": 1}) or {}
-    segments = (version.segments if version else ()) or (stashed.segments if stashed else ())
-    transcripts = (stashed and stashed.transcript, review.get("transcript"), version and version.transcript)
-    spoken = " ".join(segment.text for segment in segments if segment.kind == "speech")
-    text = texts.clean(next((text for text in transcripts if text and isinstance(text, str)), spoken))
-    marked = [segment for segment in segments if texts.is_event(segment)]
-    if candidate.source == BACKGROUND and (marked or texts.tag in text):
-        raise SetAside(RejectReason.NOT_EVENT_FREE)
-    if candidate.contains_event is False:  # a person knows better than the recogniser
-        text, marked = texts.without_tag(text), []
-    if not text and not candidate.contains_event:
-        raise SetAside(RejectReason.NO_TRANSCRIPT)
-    dates = (
-        stashed and stashed.created_at,
-        parse_date(review.get("reviewed_at")),
-        conversation and conversation.created_at,
-    )
-    return Labelled(
-        candidate=candidate,
-        text=text,
-        words=texts.words(version.words) if version else (),
-        segments=segments,
-        event_segments=tuple(
-            (segment.start, segment.end) for segment in marked if segment.start is not None and segment.end is not None
-        ),
-        time=next((time for time in (_time(review), _time(scan)) if time is not None), None),
-        timestamp=next((date for date in dates if date), datetime.fromtimestamp(0, UTC)),
-    )
 
 
 def rejected(candidate: Candidate, why: SetAside) -> Reject:
@@ -265,13 +171,3 @@ def _candidate(
     fingerprint = hashlib.sha256(repr((source, contains_event, *said)).encode()).hexdigest()
     key = f"conversation/{conversation_id}/{version_id}"
     return Candidate(key, source, document_id, conversation_id, version_id, contains_event, fingerprint)
-
-
-def _version_key(candidate: Candidate, event: EventSettings) -> dict[str, Any]:
-    ids = {"conversation_id": candidate.conversation_id, "version_id": candidate.version_id}
-    return ids | {"event": event.name}
-
-
-def _time(document: Mapping[str, Any]) -> float | None:
-    time = document.get("time")
-    return float(time) if isinstance(time, int | float) and not isinstance(time, bool) and time >= 0 else None

@@ -7,6 +7,7 @@ import pytest
 from pymongo.database import Database
 
 from event_detection_pipeline.clips.export import NoAudioFound, export_clips, write_training_manifest
+from event_detection_pipeline.clips.index import BrokenIndex
 from event_detection_pipeline.config import EventSettings, Settings
 from event_detection_pipeline_tests.household import add_conversation, add_stash_entry
 from event_detection_pipeline_tests.sounds import encode, tone
@@ -83,6 +84,14 @@ def test_an_export_that_was_stopped_goes_on_where_it_was(
         export_clips(database, settings, event, stop_after_two)
     report = export_clips(database, settings, event)
     assert (report.made, len(report.clips)) == (1, 3)
+
+
+def test_a_broken_index_says_what_to_do(database: Mongo, settings: Settings, event: EventSettings, stash: list[str]):
+    export_clips(database, settings, event)
+    for file in settings.data_dir.glob("clips.sqlite*"):
+        file.write_bytes(b"no database" * 1000)
+    with pytest.raises(BrokenIndex, match="remove the file"):
+        export_clips(database, settings, event)
 
 
 def test_many_entries_in_several_processes_make_the_same_as_in_one(

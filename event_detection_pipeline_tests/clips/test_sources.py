@@ -74,6 +74,26 @@ def test_what_a_person_rejected_has_no_tag_even_if_the_recogniser_wrote_one(data
     assert [clip.text for clip in export(database, settings)] == ["oh dear"]
 
 
+def test_a_rejected_flag_overrules_the_recogniser_but_not_a_tag_that_a_person_wrote(
+    database: Mongo, settings: Settings
+):
+    id_ = add_conversation(database)
+    database["event_reviews"].insert_one(version_of(id_) | {"answer": "rejected"})
+    entry = add_stash_entry(database, id_, transcript="oh [sneeze] dear")
+    assert [clip.text for clip in export(database, settings)] == ["oh dear"]
+    text = "oh [sneeze] dear <sneeze> me"
+    database["training_stash"].update_one({}, {"$set": {"transcript": text}})
+    assert entry
+    assert [clip.text for clip in export(database, settings)] == ["oh dear <sneeze> me"]
+
+
+def test_an_entry_without_a_version_speaks_of_the_active_one(database: Mongo, settings: Settings):
+    words = [{"word": "hello", "start": 0.5, "end": 1.0}, {"word": "there", "start": 1.5, "end": 2.0}]
+    add_stash_entry(database, add_conversation(database, words=words), transcript_version_id=None)
+    (clip,) = export(database, settings)
+    assert [word.word for word in clip.words] == ["hello", "there"]
+
+
 def test_a_withdrawn_review_is_none(database: Mongo, settings: Settings):
     database["event_reviews"].insert_one(version_of(add_conversation(database)) | {"answer": None})
     with pytest.raises(EmptyStash):

@@ -50,6 +50,19 @@ def test_words_of_another_text_give_no_times():
     assert from_words("well", [], TAG, 3.0) is None
 
 
+times = st.none() | st.floats(-2, 20) | st.sampled_from([1e9, -1.0])
+
+
+@given(st.lists(st.tuples(st.sampled_from(["oh", "dear", TAG]), times, times), max_size=12), st.floats(0.5, 15))
+def test_no_times_whatever_a_recogniser_wrote_lead_out_of_the_conversation(said, seconds: float):
+    words = [Word(text, start, end) for text, start, end in said]
+    segments = [Segment(start, end, text) for text, start, end in said]
+    text = " ".join(text for text, _, _ in said)
+    for timeline in (from_words(text, words, TAG, seconds), from_segments(text, segments, TAG, seconds)):
+        for token in timeline.tokens if timeline else ():
+            assert 0 <= token.start <= token.end <= 22
+
+
 def test_a_word_that_swallowed_a_silence_is_cut_short():
     words = [Word("well", 0.0, 60.0), *spoken("oh dear", start=61.0)]
     timeline = from_words("well oh dear", words, TAG, 70.0)
