@@ -1,10 +1,12 @@
 """A long conversation without times is aligned by what the base model hears, or set aside."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pymongo.database import Database
 
 from event_detection_pipeline.clips.export import export_clips
@@ -15,6 +17,15 @@ from event_detection_pipeline_tests.household import add_conversation, add_stash
 from event_detection_pipeline_tests.sounds import RATE, encode
 
 PAUSE = np.zeros(RATE, np.float32)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads of several tests on the same cores wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
