@@ -17,4 +17,4 @@ if ! command -v nvidia-smi >/dev/null 2>&1 && [ "$(uname -s)" = Linux ]; then
             2>/dev/null ||
         echo "No CPU build of torch $torch found: installing the one of the index."
 fi
-$pip install -q -c constraints.txt -e ".[demo,dev]"
+$pip install -qq -c constraints.txt -e ".[demo,dev]"
