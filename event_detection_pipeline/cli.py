@@ -5,10 +5,12 @@ import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
+from pymongo.errors import PyMongoError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from event_detection_pipeline.config import EventSettings, Settings, SettingsError, load_settings
@@ -42,9 +44,23 @@ def main() -> None:
     logging.getLogger("event_detection_pipeline").setLevel(logging.INFO)
     try:
         app()
-    except (PipelineError, SettingsError) as error:
-        console.print(f"[red]error:[/red] {error}", soft_wrap=True)
-        raise SystemExit(1) from None
+    except (PipelineError, SettingsError, OSError) as error:
+        _fail(str(error))
+    except PyMongoError as error:
+        # The driver's message may quote the URI with its password.
+        _fail(f"MongoDB failed in mid-work ({type(error).__name__}); what was written is kept, run the command again")
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported for a command that needs none
+            raise
+        _fail(
+            "CUDA ran out of memory: lower scan.batch_size or training.batch_size (--batch-size), run on the CPU "
+            '(device = "cpu"), or take a smaller base_model such as openai/whisper-small'
+        )
+
+
+def _fail(message: str) -> NoReturn:
+    console.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True)
+    raise SystemExit(1)
 
 
 @app.command()
@@ -82,6 +98,7 @@ def train(
     """Train an adapter on a manifest into a folder of your choice (the job retrain_adapter numbers and promotes)."""
     from event_detection_pipeline.adapters.candidate import train_candidate
     from event_detection_pipeline.adapters.device import choose_compute
+    from event_detection_pipeline.files import folder_in_full
 
     settings = _settings(base_model=base_model)
     if batch_size:
@@ -95,8 +112,9 @@ def train(
     )
     if output_dir.is_dir() and any(output_dir.iterdir()):
         raise PipelineError(f"{output_dir} is not empty: adapters are never overwritten, choose another --output-dir")
-    output_dir.mkdir(parents=True, exist_ok=True)
-    candidate = train_candidate(train_manifest, output_dir, chosen, settings, choose_compute(settings.device))
+    compute = choose_compute(settings.device)
+    with folder_in_full(output_dir) as draft:
+        candidate = train_candidate(train_manifest, draft, chosen, settings, compute)
     test = candidate.test
     console.print(f"{output_dir}: on {test.clips} test clips with {test.events} events")
     console.print(f"  average precision {test.average_precision}, recall {test.recall}, precision {test.precision}")
@@ -185,7 +203,7 @@ def review(
     from event_detection_pipeline.review.app import serve
 
     settings = _settings()
-    serve(_database(settings), settings, host or settings.review.host, port or settings.review.port)
+    serve(_database(settings), settings, host or settings.review.host, settings.review.port if port is None else port)
 
 
 @app.command()
@@ -302,6 +320,8 @@ def compare(
 
     settings = _settings()
     versions = [AdapterVersion.parse(name) for name in (first, second)]
+    if versions[0].event != versions[1].event:
+        raise PipelineError(f"{first} and {second} are for different events: they cannot be compared on the same clips")
     event = settings.event(versions[0].event)
     store = AdapterStore(settings.adapter_dir)
     comparison = run_compare(

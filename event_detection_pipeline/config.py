@@ -133,6 +133,7 @@ class AutomationSettings(Section):
     timezone: str = "UTC"
     export_cron: str = "0 2 * * *"
     retrain_cron: str = "0 3 * * 0"
+    scan_cron: str = "0 * * * *"
     retrain_after_new_samples: int = Field(default=20, ge=1)
 
     @field_validator("timezone")
@@ -142,7 +143,7 @@ class AutomationSettings(Section):
             raise ValueError("not a time zone; they look like Europe/Berlin")
         return name
 
-    @field_validator("export_cron", "retrain_cron")
+    @field_validator("export_cron", "retrain_cron", "scan_cron")
     @classmethod
     def _cron_has_five_fields(cls, cron: str) -> str:
         # Dagster checks the fields themselves when it loads the schedules.
@@ -266,5 +267,5 @@ def _one_line(problem: object) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown setting"
     # The value of a secret must not reach a log.
-    got = "" if "uri" in key.lower() else f" (got {problem['input']!r})"
+    got = "" if any(word in key.lower() for word in ("uri", "token")) else f" (got {problem['input']!r})"
     return f"{key}: {problem['msg']}{got}"

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from event_detection_pipeline.config import Settings
-from event_detection_pipeline.errors import PipelineError
 
 MIN_FREE_GB = 5  # a large-v3 download with its cache, and room for clips
 
@@ -36,8 +35,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     for name, check in checks:
         try:
             yield check(settings)
-        except PipelineError as error:
-            yield Finding(name, False, "failed", str(error))
+        except Exception as error:  # a doctor that dies of what it finds helps nobody
+            yield Finding(name, False, "failed", str(error).splitlines()[0] if str(error) else type(error).__name__)
 
 
 def _mongo(settings: Settings) -> Finding:
@@ -52,12 +51,17 @@ def _mongo(settings: Settings) -> Finding:
 
 
 def _indexes(settings: Settings) -> Finding:
-    from event_detection_pipeline.chronicle.database import EVENT_REVIEWS, EVENT_SCANS, connect, ensure_indexes
+    from event_detection_pipeline.chronicle.database import EVENT_REVIEWS, EVENT_SCANS, connect
 
     database = connect(settings.mongodb_uri.get_secret_value(), settings.database_name, timeout_seconds=3)
-    ensure_indexes(database)
-    count = sum(len(database[name].index_information()) for name in (EVENT_SCANS, EVENT_REVIEWS))
-    return Finding("indexes", True, f"{count} on {EVENT_SCANS} and {EVENT_REVIEWS}")
+    existing = set(database.list_collection_names())
+    missing = [
+        name
+        for name in (EVENT_SCANS, EVENT_REVIEWS)
+        if name not in existing or len(database[name].index_information()) < 2
+    ]
+    found = "not there yet: the first scan makes them" if missing else f"on {EVENT_SCANS} and {EVENT_REVIEWS}"
+    return Finding("indexes", True, found)
 
 
 def _base_model(settings: Settings) -> Finding:
@@ -67,12 +71,20 @@ def _base_model(settings: Settings) -> Finding:
         advice = f"the folder lacks {', '.join(missing)}; set base_model to a Whisper on the hub" if missing else ""
         return Finding("base model", not missing, f"folder {name}", advice)
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return Finding(
+            "base model", False, f"no folder {name}", "set base_model to a Whisper on the hub, or to a folder"
+        )
 
     if isinstance(try_to_load_from_cache(name, "config.json"), str):
         return Finding("base model", True, f"{name}, in the local cache")
     return Finding(
         "base model",
-        False,
+        True,
         f"{name}, not downloaded yet",
         f"the first training fetches it (large-v3: 3 GB), or now: `hf download {name}`",
     )
@@ -110,7 +122,7 @@ def _adapters(settings: Settings) -> Finding:
     without = [name for name, version in promoted.items() if version is None]
     found = ", ".join(str(version) for version in promoted.values() if version) or "none promoted yet"
     advice = f"run the jobs export_training_data and retrain_adapter for: {', '.join(without)}" if without else ""
-    return Finding("adapters", not without, found, advice)
+    return Finding("adapters", True, found, advice)
 
 
 def _existing(path: Path) -> Path:

@@ -1,7 +1,10 @@
 """Files that are there in full or not at all."""
 
+import contextlib
 import os
 import secrets
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -22,3 +25,17 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_in_full(path: Path) -> Iterator[Path]:
+    """A hidden folder beside `path` that takes its place (which must be free or empty) when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    try:
+        yield draft
+        draft.rename(path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""LoRA adapters for Whisper: trained, evaluated, versioned, scored with."""

@@ -26,6 +26,7 @@ class LoadedAdapter:
 
     name: str
     detection: Detection
+    module_name: str  # in PEFT, where a name is part of a module's path and may hold no dot
     marker: Marker
 
 
@@ -46,7 +47,7 @@ class Detector:
         """
         found = {}
         for adapter in self.adapters:
-            self.model.set_adapter(adapter.name)
+            self.model.set_adapter(adapter.module_name)
             found[adapter.name] = score_clips(self.model, self.whisper, adapter.marker, clips, transcripts)
         return found
 
@@ -80,8 +81,8 @@ def _load(base: str, adapters: Sequence[tuple[Path, Detection]], compute: Comput
     whisper = load_whisper(base, compute)
     model: PeftModel | None = None
     loaded = []
-    for folder, detection in adapters:
-        name = folder.resolve().name
+    for number, (folder, detection) in enumerate(adapters):
+        name = f"adapter_{number}"
         try:
             if model is None:
                 model = PeftModel.from_pretrained(whisper.model, str(folder), adapter_name=name)
@@ -94,7 +95,7 @@ def _load(base: str, adapters: Sequence[tuple[Path, Detection]], compute: Comput
         marker = marker_of(whisper.tokenizer, detection.target_token)
         assert whisper.model.generation_config is not None
         allow_marker(whisper.model.generation_config, marker)
-        loaded.append(LoadedAdapter(name, detection, marker))
+        loaded.append(LoadedAdapter(folder.resolve().name, detection, name, marker))
     assert model is not None
     model.eval()
     return Detector(whisper, model, loaded)

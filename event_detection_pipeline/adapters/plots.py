@@ -34,7 +34,7 @@ def precision_recall(evaluation: Evaluation) -> Figure:
     for contender in (evaluation.candidate, evaluation.promoted, evaluation.base):
         if contender and any(evaluation.truth):
             precision, recall, _ = precision_recall_curve(evaluation.truth, contender.scores)
-            axis.plot(recall, precision, label=f"{contender.name} (AP {contender.metrics.average_precision.value:.2f})")
+            axis.plot(recall, precision, label=f"{contender.name} (AP {contender.metrics.average_precision})")
     axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.05))
     axis.legend(loc="lower left")
     return figure

@@ -11,7 +11,6 @@ import contextlib
 import json
 import re
 import secrets
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from event_detection_pipeline.config import EventSettings
 from event_detection_pipeline.errors import PipelineError
+from event_detection_pipeline.files import folder_in_full
 
 
 class NoSuchAdapter(PipelineError):
@@ -109,13 +109,8 @@ class AdapterStore:
         do, and it stays taken when the training fails.
         """
         version = self._take_number(event)
-        draft = self.root / f".{version}.draft"
-        draft.mkdir()
-        try:
+        with folder_in_full(self.root / str(version)) as draft:
             yield version, draft
-            draft.rename(self.root / str(version))
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
 
     def promoted(self, event: str) -> AdapterVersion | None:
         """The adapter that scans use, or None before the first promotion."""

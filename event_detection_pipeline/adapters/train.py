@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from event_detection_pipeline.adapters.batches import BucketBatchSampler
+from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.examples import IGNORED, Example, pad, training_target
 from event_detection_pipeline.adapters.marker import Marker
 from event_detection_pipeline.adapters.metrics import average_precision
@@ -109,7 +110,7 @@ def train_adapter(
     try:
         trainer = DetectionTrainer(
             model=model,
-            args=_arguments(checkpoints, settings, len(training), bool(validation)),
+            args=_arguments(checkpoints, settings, len(training), bool(validation), whisper.compute),
             train_dataset=_Examples(training),
             eval_dataset=_Examples(validation),
             data_collator=lambda examples: collate(whisper, marker, examples, states),
@@ -122,7 +123,7 @@ def train_adapter(
     except torch.cuda.OutOfMemoryError as error:
         raise OutOfMemory(settings.batch_size) from error
     finally:
-        whisper.model.trimmed_encoder.first_layer = 0
+        whisper.model.trimmed_encoder.first_layer = None
         states.close()
         shutil.rmtree(checkpoints, ignore_errors=True)
     model.eval()
@@ -202,8 +203,9 @@ class DetectionTrainer(Trainer):
     batches: BucketBatchSampler
 
     def get_train_dataloader(self) -> DataLoader[Example]:
-        assert self.train_dataset is not None
-        loader = DataLoader(self.train_dataset, batch_sampler=self.batches, collate_fn=self.data_collator)
+        loader = DataLoader(
+            cast(_Examples, self.train_dataset), batch_sampler=self.batches, collate_fn=self.data_collator
+        )
         return cast(DataLoader[Example], self.accelerator.prepare(loader))
 
     def compute_loss(
@@ -276,10 +278,13 @@ def _early_stopping(settings: TrainingSettings, validation: Sequence[Example]) -
     return [EarlyStoppingCallback(early_stopping_patience=settings.patience_epochs)] if validation else []
 
 
-def _arguments(folder: Path, settings: TrainingSettings, clips: int, evaluate: bool) -> TrainingArguments:
+def _arguments(
+    folder: Path, settings: TrainingSettings, clips: int, evaluate: bool, compute: Compute
+) -> TrainingArguments:
     steps = math.ceil(clips / settings.batch_size) * settings.epochs
     return TrainingArguments(
         output_dir=str(folder),
+        use_cpu=compute.device.type == "cpu",
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,

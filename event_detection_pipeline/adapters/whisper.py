@@ -36,17 +36,17 @@ class TrimmedWhisperEncoder(WhisperEncoder):
     The encoder's cost falls with the length of the clip and the word error rate stays (docs/decisions.md).
 
     Attributes:
-        first_layer: where `forward` begins. 0 takes log-mel features; a higher layer takes the states that enter it,
-            which `states` computed before: a frozen lower part need run only once.
+        first_layer: where `forward` begins. None takes log-mel features; a layer takes the states that enter it, which
+            `states` computed before: a frozen lower part need run only once.
     """
 
-    first_layer = 0
+    first_layer: int | None = None
 
     def forward(self, input_features: torch.Tensor, attention_mask: None = None, **kwargs: object) -> BaseModelOutput:
         """Encode log-mel features (batch, mels, frames), frames even and at most 3000 of 10 ms each, or states (batch,
         frames / 2, d_model) entering `first_layer`."""
-        hidden = input_features if self.first_layer else self._embed(input_features)
-        for layer in self.layers[self.first_layer :]:
+        hidden = self._embed(input_features) if self.first_layer is None else input_features
+        for layer in self.layers[self.first_layer or 0 :]:
             hidden = layer(hidden, None)
         return BaseModelOutput(last_hidden_state=self.layer_norm(hidden))
 

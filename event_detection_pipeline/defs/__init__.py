@@ -1,0 +1,1 @@
+"""The Dagster layer: one asset a file, wiring and metadata only."""

@@ -1,6 +1,8 @@
 """A LoRA adapter trained on the manifest: a new, never changed folder `<event>_v<N>` with its threshold, figures and
 model card. It detects nothing until it is promoted."""
 
+import math
+
 import dagster as dg
 
 from event_detection_pipeline.clips.export import manifest_path
@@ -21,6 +23,9 @@ from event_detection_pipeline.defs.training_manifest import training_manifest
     check_specs=[
         dg.AssetCheckSpec(
             "adapter_loads", asset="candidate_adapter", blocking=True, description="PEFT loads it again."
+        ),
+        dg.AssetCheckSpec(
+            "loss_is_finite", asset="candidate_adapter", blocking=True, description="It did not diverge."
         ),
     ],
 )
@@ -74,5 +79,11 @@ def candidate_adapter(
             "device": device.name,
             "lines without usable audio": candidate.unusable,
         },
-        check_results=[loads],
+        check_results=[
+            loads,
+            dg.AssetCheckResult(
+                check_name="loss_is_finite",
+                passed=all(math.isfinite(point.loss) for point in candidate.history if point.loss is not None),
+            ),
+        ],
     )

@@ -16,8 +16,8 @@ def event_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, 
     return settings.event(context.partition_key) if context.has_partition_key else settings.events[0]
 
 
-def run_requests(run_key: str | None = None) -> Sequence[dg.RunRequest]:
-    """One request for each event."""
+def run_requests(run_key: str) -> Sequence[dg.RunRequest]:
+    """One request for each event; Dagster runs each key once."""
     if EVENT_PARTITIONS is None:
         return [dg.RunRequest(run_key=run_key)]
-    return [dg.RunRequest(run_key=f"{run_key}-{name}" if run_key else None, partition_key=name) for name in _NAMES]
+    return [dg.RunRequest(run_key=f"{run_key}-{name}", partition_key=name) for name in _NAMES]

@@ -11,7 +11,10 @@ from event_detection_pipeline.defs.training_clips import training_clips
 from event_detection_pipeline.defs.training_manifest import training_manifest
 
 _DATA = dg.AssetSelection.assets(training_clips, training_manifest)
-_ADAPTER = dg.AssetSelection.assets(candidate_adapter, adapter_evaluation, promoted_adapter)
+# With the manifest's checks: what failed them last night must not train this morning.
+_ADAPTER = dg.AssetSelection.assets(
+    candidate_adapter, adapter_evaluation, promoted_adapter
+) | dg.AssetSelection.checks_for_assets(training_manifest)
 _FLAGS = dg.AssetSelection.assets(anomaly_flags, review_metrics)
 
 export_training_data = dg.define_asset_job(

@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 class SettingsResource(dg.ConfigurableResource):
     """The settings, from `event_detection.toml` and the environment."""
 
-    overrides: dict[str, Any] = Field(default_factory=dict, description="Settings that win over file and environment.")
-
     def load(self) -> Settings:
-        return load_settings(**self.overrides)
+        return load_settings()
 
 
 class MongoResource(dg.ConfigurableResource):

@@ -1,4 +1,4 @@
-"""What cron did: the nightly export and the weekly retraining. Both are off until someone turns them on in the UI."""
+"""What cron did: the nightly export, the weekly retraining, the hourly scan. Off until turned on in the UI."""
 
 import dagster as dg
 
@@ -6,7 +6,7 @@ from event_detection_pipeline.chronicle.database import ChronicleUnavailable
 from event_detection_pipeline.chronicle.queries import count_stash
 from event_detection_pipeline.config import load_settings
 from event_detection_pipeline.defs.events import run_requests
-from event_detection_pipeline.defs.jobs import export_training_data, retrain_adapter
+from event_detection_pipeline.defs.jobs import export_training_data, retrain_adapter, scan_conversations
 from event_detection_pipeline.defs.resources import MongoResource
 
 _AUTOMATION = load_settings().automation
@@ -26,7 +26,7 @@ def nightly_export(context: dg.ScheduleEvaluationContext, mongo: MongoResource) 
         return dg.SkipReason(str(error))
     if found < _MIN_SAMPLES:
         return dg.SkipReason(f"the stash has {found} samples, {_MIN_SAMPLES} are needed (min_samples)")
-    return list(run_requests())
+    return list(run_requests(context.scheduled_execution_time.isoformat()))
 
 
 @dg.schedule(
@@ -36,7 +36,17 @@ def nightly_export(context: dg.ScheduleEvaluationContext, mongo: MongoResource) 
     description="Train on the newest manifest; the gate decides whether the new adapter is used.",
 )
 def weekly_retraining(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
-    return list(run_requests())
+    return list(run_requests(context.scheduled_execution_time.isoformat()))
 
 
-SCHEDULES = [nightly_export, weekly_retraining]
+@dg.schedule(
+    job=scan_conversations,
+    cron_schedule=_AUTOMATION.scan_cron,
+    execution_timezone=_AUTOMATION.timezone,
+    description="Listen to what came in since the last scan; costs next to nothing when nothing did.",
+)
+def hourly_scan(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
+
+
+SCHEDULES = [nightly_export, weekly_retraining, hourly_scan]

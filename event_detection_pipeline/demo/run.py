@@ -10,7 +10,7 @@ from typing import Any
 
 from pymongo.database import Database
 
-from event_detection_pipeline.adapters.release import METRICS_FILE, read_json, write_json
+from event_detection_pipeline.adapters.release import DETECTION_FILE, METRICS_FILE, read_json, write_json
 from event_detection_pipeline.adapters.store import AdapterStore
 from event_detection_pipeline.chronicle.database import EVENT_SCANS, connect
 from event_detection_pipeline.clips.export import manifest_path, rejects_path
@@ -68,7 +68,7 @@ def run(folder: Path) -> None:
 
 def _run_jobs(settings: Settings) -> None:
     # Definitions read the settings when they are imported: only now does the environment point at the demo.
-    from event_detection_pipeline.defs.launch import run_job
+    from event_detection_pipeline.defs.launch import JobFailed, run_job
 
     _stage(3, "job export_training_data: the reviewed conversations become clips and a manifest")
     run_job("export_training_data")
@@ -79,13 +79,18 @@ def _run_jobs(settings: Settings) -> None:
     ):
         logger.info("%s was trained on this very manifest: nothing to learn", promoted)
     else:
-        run_job("retrain_adapter")
+        try:
+            run_job("retrain_adapter")
+        except JobFailed as error:
+            if promoted is None:
+                raise
+            logger.info("%s stays: %s", promoted, error)
     _stage(5, "job scan_conversations: the adapter listens to what nobody has reviewed")
     run_job("scan_conversations")
 
 
 def _trained_on(settings: Settings, adapter: str) -> str:
-    return read_json(settings.adapter_dir / adapter / "detection.json")["manifest_sha256"]
+    return read_json(settings.adapter_dir / adapter / DETECTION_FILE)["manifest_sha256"]
 
 
 def compare_with_truth(scans: Mapping[str, bool], truth: GroundTruth) -> Outcome:

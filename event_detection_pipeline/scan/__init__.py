@@ -1,0 +1,1 @@
+"""The scan: what nobody has reviewed is scored and flagged; files, too."""

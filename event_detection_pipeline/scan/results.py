@@ -38,10 +38,12 @@ class VersionScore:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """How many versions' flags say what the scan found, and how many were answered by a person or gone meanwhile."""
+    """How many versions' flags say what the scan found, how many were answered by a person or gone meanwhile, and how
+    many flags were different before."""
 
     flags: int
     kept_back: int
+    changed: int
 
 
 def write_results(database: Database[dict[str, Any]], scores: Sequence[VersionScore]) -> Written:
@@ -51,15 +53,37 @@ def write_results(database: Database[dict[str, Any]], scores: Sequence[VersionSc
     looks scanned and lacks its flag.
     """
     if not scores:
-        return Written(0, 0)
+        return Written(0, 0, 0)
     flags: dict[tuple[str, str], bool] = {}
     for score in scores:
         if score.score is not None:
             version = score.conversation_id, score.version_id
             flags[version] = flags.get(version, False) or score.flagged
+    # What other events' adapters flagged stays flagged when this scan was for one event only.
+    others = {
+        "conversation_id": {"$in": [conversation_id for conversation_id, _ in flags]},
+        "event": {"$nin": list({score.event for score in scores})},
+        "flagged": True,
+    }
+    for scan in database[EVENT_SCANS].find(others, {"conversation_id": 1, "version_id": 1}):
+        version = scan["conversation_id"], scan["version_id"]
+        if version in flags:
+            flags[version] = True
     written = _write_flags(database, flags)
     database[EVENT_SCANS].bulk_write([_upsert(score) for score in scores], ordered=False)
     return written
+
+
+def reassert_flags(database: Database[dict[str, Any]]) -> int:
+    """Set flags again that Chronicle lost by saving an older copy of a conversation; how many were lost.
+
+    Only what a scan flagged and nobody answered is looked at: a handful of versions, however long the history is.
+    """
+    flagged = {
+        (scan["conversation_id"], scan["version_id"]): True
+        for scan in database[EVENT_SCANS].find({"flagged": True}, {"conversation_id": 1, "version_id": 1})
+    }
+    return _write_flags(database, flagged).changed if flagged else 0
 
 
 def _write_flags(database: Database[dict[str, Any]], flags: dict[tuple[str, str], bool]) -> Written:
@@ -84,8 +108,10 @@ def _write_flags(database: Database[dict[str, Any]], flags: dict[tuple[str, str]
         for (conversation_id, version_id), flagged in flags.items()
         if (conversation_id, version_id) not in answered
     ]
-    matched = database[CONVERSATIONS].bulk_write(updates, ordered=False).matched_count if updates else 0
-    return Written(matched, len(flags) - matched)
+    if not updates:
+        return Written(0, len(flags), 0)
+    result = database[CONVERSATIONS].bulk_write(updates, ordered=False)
+    return Written(result.matched_count, len(flags) - result.matched_count, result.modified_count)
 
 
 def _upsert(score: VersionScore) -> UpdateOne:

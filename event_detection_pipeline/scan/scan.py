@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -15,11 +16,16 @@ from event_detection_pipeline.chronicle.documents import MalformedDocument, Tran
 from event_detection_pipeline.chronicle.queries import get_conversation
 from event_detection_pipeline.config import ClipSettings, ScanSettings
 from event_detection_pipeline.progress import log_progress
-from event_detection_pipeline.scan.listen import Window, cut, listen, loudest
+from event_detection_pipeline.scan.listen import Heard, Window, cut, listen, loudest
 from event_detection_pipeline.scan.pending import PendingVersion, iter_pending
-from event_detection_pipeline.scan.results import VersionScore, write_results
+from event_detection_pipeline.scan.results import VersionScore, reassert_flags, write_results
 
 logger = logging.getLogger(__name__)
+
+# Decoded audio in memory at a time (64 kB a second); a longer conversation is a group of its own.
+MAX_GROUP_SECONDS = 1800.0
+# A conversation this young may have its audio still to come: it is looked at again, not put on record as silent.
+UPLOAD_TIME = timedelta(days=1)
 
 
 @dataclass(slots=True)
@@ -47,67 +53,101 @@ def scan(
     the next scan takes it up.
     """
     ensure_indexes(database)
+    lost = reassert_flags(database)
+    if lost:
+        logger.info("%d flags that Chronicle had overwritten were set again", lost)
     adapters = [adapter.name for detector in detectors for adapter in detector.adapters]
     report = ScanReport()
     pending = list(islice(iter_pending(database, adapters), limit))
     progress = log_progress(logger, "scanned")
-    for group in _groups(pending, settings.batch_size):
-        scores = _score_group(database, detectors, group, settings, clips)
+    done = 0
+    for group in _groups(database, pending, detectors, report, settings, clips):
+        scores = group.unheard + _score(detectors, group, settings)
         written = write_results(database, scores)
         _count(report, scores, written.kept_back)
-        progress(report.scanned, len(pending))
+        done += group.versions
+        progress(done, len(pending))
     return report
 
 
-def _groups(pending: Sequence[PendingVersion], size: int) -> Iterator[Sequence[PendingVersion]]:
-    for start in range(0, len(pending), size):
-        yield pending[start : start + size]
+@dataclass(slots=True)
+class _Group:
+    """Versions that are scored together, so that batches are full: their windows, and who each belongs to."""
+
+    versions: int = 0
+    windows: list[Window] = field(default_factory=list)
+    owners: list[PendingVersion] = field(default_factory=list)
+    unheard: list[VersionScore] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        return sum(window.end - window.start for window in self.windows)
 
 
-def _score_group(
+def _groups(
     database: Database[dict[str, Any]],
+    pending: Sequence[PendingVersion],
     detectors: Sequence[Detector],
-    group: Sequence[PendingVersion],
+    report: ScanReport,
     settings: ScanSettings,
     clips: ClipSettings,
-) -> list[VersionScore]:
-    """Score the windows of several versions together, so that batches are full."""
-    windows: list[Window] = []
-    owners: list[PendingVersion] = []
-    scores: list[VersionScore] = []
-    for pending in group:
+) -> Iterator[_Group]:
+    """Decode one group after the other; memory holds one, whatever the length of the conversations."""
+    group = _Group()
+    for version in pending:
+        group.versions += 1
         try:
-            found = _windows_of(database, pending, clips)
-        except (NoAudio, AudioTooLong, MalformedDocument, _Gone) as error:
-            logger.warning("conversation %s is not scanned: %s", pending.conversation_id, error)
-            problem = type(error).__name__.lstrip("_")
-            scores += [
-                _score(pending, adapter, problem=problem) for detector in detectors for adapter in detector.adapters
+            windows = _windows_of(database, version, clips)
+            group.windows += windows
+            group.owners += [version] * len(windows)
+        except _NotYet as error:
+            report.problems[error.problem] = report.problems.get(error.problem, 0) + 1
+        except (NoAudio, AudioTooLong, MalformedDocument) as error:
+            logger.warning("conversation %s is not scanned: %s", version.conversation_id, error)
+            group.unheard += [
+                _result(version, adapter, problem=type(error).__name__)
+                for detector in detectors
+                for adapter in detector.adapters
             ]
-            continue
-        windows += found
-        owners += [pending] * len(found)
+        if group.versions >= settings.batch_size or group.seconds >= MAX_GROUP_SECONDS:
+            yield group
+            group = _Group()
+    if group.versions:
+        yield group
+
+
+def _score(detectors: Sequence[Detector], group: _Group, settings: ScanSettings) -> list[VersionScore]:
+    scores = []
     for detector in detectors:
-        heard = listen(detector, windows, settings.batch_size)
+        heard = listen(detector, group.windows, settings.batch_size)
         for adapter in detector.adapters:
-            for pending in dict.fromkeys(owners):
-                best = loudest(
-                    [one for one, owner in zip(heard[adapter.name], owners, strict=True) if owner == pending]
-                )
-                scores.append(_score(pending, adapter, score=best.score, time=best.time))
+            by_version: dict[PendingVersion, list[Heard]] = {}
+            for version, one in zip(group.owners, heard[adapter.name], strict=True):
+                by_version.setdefault(version, []).append(one)
+            for version, windows in by_version.items():
+                best = loudest(windows)
+                scores.append(_result(version, adapter, score=best.score, time=best.time))
     return scores
 
 
-class _Gone(Exception):
-    """The version was deleted between finding and scanning it."""
+class _NotYet(Exception):
+    """There is nothing to hear and nothing to put on record: it was deleted meanwhile, or is still being recorded."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
 
 
 def _windows_of(database: Database[dict[str, Any]], pending: PendingVersion, clips: ClipSettings) -> list[Window]:
     conversation = get_conversation(database, pending.conversation_id, version_id=pending.version_id)
     version = conversation.version(pending.version_id) if conversation else None
     if conversation is None or version is None or conversation.deleted:
-        raise _Gone("it was deleted meanwhile")
-    audio = conversation_audio(database, pending.conversation_id)
+        raise _NotYet("deleted meanwhile")
+    try:
+        audio = conversation_audio(database, pending.conversation_id)
+    except NoAudio:
+        if conversation.created_at and datetime.now(UTC) - conversation.created_at < UPLOAD_TIME:
+            raise _NotYet("no audio yet") from None
+        raise
     return cut(audio.samples, _words_of(version, audio.seconds, clips), clips)
 
 
@@ -120,7 +160,7 @@ def _words_of(version: TranscriptVersion, seconds: float, clips: ClipSettings) -
     return None
 
 
-def _score(
+def _result(
     pending: PendingVersion,
     adapter: LoadedAdapter,
     *,

@@ -13,7 +13,8 @@ from event_detection_pipeline.config import SAMPLE_RATE
 
 
 def test_on_thirty_seconds_it_gives_exactly_what_the_original_gives(whisper: Whisper, base_model: Path) -> None:
-    original = WhisperForConditionalGeneration.from_pretrained(str(base_model)).eval()
+    dtype = whisper.compute.dtype
+    original = WhisperForConditionalGeneration.from_pretrained(str(base_model), dtype=dtype).eval()
     noise = np.random.default_rng(0).normal(0, 0.1, 30 * SAMPLE_RATE).astype(np.float32)
     features = whisper.features([noise])
     assert features.shape == (1, 80, 3000)

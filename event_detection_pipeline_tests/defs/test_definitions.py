@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from event_detection_pipeline.defs.schedules import SCHEDULES
+
 HEAVY = ("torch", "transformers", "peft", "librosa", "datasets", "sklearn", "matplotlib")
 
 
@@ -55,23 +57,28 @@ def test_the_jobs_people_know_exist(job: str) -> None:
 
 
 def test_schedules_are_the_documented_ones() -> None:
-    from event_detection_pipeline.definitions import defs
-
-    schedules = {schedule.name: schedule for schedule in defs.schedules or ()}
-    assert schedules["nightly_export"].cron_schedule == "0 2 * * *"
-    assert schedules["weekly_retraining"].cron_schedule == "0 3 * * 0"
+    schedules = {schedule.name: schedule for schedule in SCHEDULES}
+    crons = {name: schedule.cron_schedule for name, schedule in schedules.items()}
+    assert crons == {"nightly_export": "0 2 * * *", "weekly_retraining": "0 3 * * 0", "hourly_scan": "0 * * * *"}
     assert all(schedule.execution_timezone for schedule in schedules.values())
 
 
-def test_one_event_needs_no_partitions_and_two_events_are_partitions(tmp_path: Path) -> None:
+def test_one_event_needs_no_partitions_and_two_events_are_partitions_also_on_schedule(tmp_path: Path) -> None:
     code = """
+from datetime import datetime
 from event_detection_pipeline.definitions import defs
 spec = next(s for s in defs.resolve_all_asset_specs() if s.key.to_user_string() == "candidate_adapter")
 print(spec.partitions_def.get_partition_keys() if spec.partitions_def else None)
 defs.resolve_job_def("full_loop")
+import dagster as dg
+from event_detection_pipeline.defs.schedules import weekly_retraining
+tick = weekly_retraining.evaluate_tick(dg.build_schedule_context(
+    scheduled_execution_time=datetime(2026, 1, 4), repository_def=defs.get_repository_def()
+))
+print([request.partition_key for request in tick.run_requests])
 """
     one, two = tmp_path / "one.toml", tmp_path / "two.toml"
     one.write_text('[[events]]\nname = "sneeze"\n')
     two.write_text('[[events]]\nname = "sneeze"\n[[events]]\nname = "doorbell"\n')
-    assert run_python(code, EVENT_DETECTION_CONFIG=str(one)) == "None"
-    assert run_python(code, EVENT_DETECTION_CONFIG=str(two)) == "['sneeze', 'doorbell']"
+    assert run_python(code, EVENT_DETECTION_CONFIG=str(one)).split("\n") == ["None", "[None]"]
+    assert run_python(code, EVENT_DETECTION_CONFIG=str(two)).split("\n") == ["['sneeze', 'doorbell']"] * 2

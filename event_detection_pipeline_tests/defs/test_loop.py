@@ -128,6 +128,7 @@ def test_all_checks_ran_and_passed(house: House) -> None:
         "enough_examples",
         "class_balance",
         "adapter_loads",
+        "loss_is_finite",
         "not_worse_than_promoted",
     }
     assert all(checks.values()), checks
@@ -181,3 +182,13 @@ def test_a_second_adapter_without_evidence_does_not_replace_the_first(
     )
     assert not promotion.success, "materialized by hand, a failed candidate slipped through"
     assert str(store.promoted("chime")) == "chime_v1"
+
+
+def test_a_manifest_that_fails_its_checks_trains_nothing(house: House) -> None:
+    settings = load_settings()
+    before = AdapterStore(settings.adapter_dir).versions("chime")
+    next(settings.audio_dir.glob("*.wav")).unlink()
+    result = house.run("retrain_adapter")
+    assert not result.success
+    assert [one.check_name for one in result.get_asset_check_evaluations() if not one.passed] == ["audio_present"]
+    assert AdapterStore(settings.adapter_dir).versions("chime") == before

@@ -8,7 +8,7 @@ from pymongo.database import Database
 
 from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, EVENT_SCANS, ensure_indexes
 from event_detection_pipeline.scan.pending import PendingVersion, iter_pending
-from event_detection_pipeline.scan.results import VersionScore, write_results
+from event_detection_pipeline.scan.results import VersionScore, reassert_flags, write_results
 
 Db = Database[dict[str, Any]]
 
@@ -131,3 +131,23 @@ def test_an_answer_that_was_undone_counts_no_more(chronicle: Db) -> None:
     chronicle[EVENT_REVIEWS].insert_one({"conversation_id": "a", "version_id": "v1", "event": "chime", "answer": None})
     assert len(list(iter_pending(chronicle, ["chime_v1"]))) == 1
     assert write_results(chronicle, [heard("a", 0.9)]).flags == 1
+
+
+def test_a_scan_for_one_event_leaves_the_other_events_flag(chronicle: Db) -> None:
+    save_conversation(chronicle, "a")
+    write_results(chronicle, [heard("a", 0.9)])
+    write_results(chronicle, [heard("a", 0.1, event="sneeze", adapter="sneeze_v1")])
+    assert flags_of(chronicle, "a") == [None, True]
+
+
+def test_flags_that_chronicle_overwrote_are_set_again_but_no_answer_is(chronicle: Db) -> None:
+    for name in ("lost", "kept", "answered"):
+        save_conversation(chronicle, name)
+    write_results(chronicle, [heard("lost", 0.9), heard("kept", 0.9), heard("answered", 0.9)])
+    for name, flag in (("lost", None), ("answered", "rejected")):
+        chronicle[CONVERSATIONS].update_one(
+            {"conversation_id": name}, {"$set": {"transcript_versions.1.maybe_anomaly": flag}}
+        )
+    assert reassert_flags(chronicle) == 1
+    assert flags_of(chronicle, "lost") == [None, True]
+    assert flags_of(chronicle, "answered") == [None, "rejected"]
