@@ -37,7 +37,7 @@ test-browser: setup ## The tests of the review page in Debian's Chromium, which 
 check: setup ## Lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: setup ## Let ruff put the code in order
 	$(BIN)/ruff check --fix .
