@@ -57,7 +57,7 @@ def candidate_adapter(
         metadata={
             "adapter": str(version),
             "folder": dg.MetadataValue.path(adapters.path(version)),
-            "threshold": candidate.detection.threshold,
+            "threshold": round(candidate.detection.threshold, 4),
             "threshold rule": candidate.detection.threshold_rule,
             "figures": table(
                 [
