@@ -17,13 +17,14 @@ from event_detection_pipeline.defs.resources import (
 from event_detection_pipeline.defs.review_metrics import review_metrics
 from event_detection_pipeline.defs.schedules import SCHEDULES
 from event_detection_pipeline.defs.sensors import SENSORS
-from event_detection_pipeline.defs.sources import chronicle
+from event_detection_pipeline.defs.sources import chronicle, recordings
 from event_detection_pipeline.defs.training_clips import training_clips
 from event_detection_pipeline.defs.training_manifest import training_manifest
 
 defs = dg.Definitions(
     assets=[
         chronicle,
+        recordings,
         training_clips,
         training_manifest,
         candidate_adapter,

@@ -25,6 +25,8 @@ disable_progress_bar()
 # a clip never depends on its neighbours, and only twelve input shapes exist.
 BUCKET_SECONDS = 2.5
 
+LANGUAGE = "en"  # what multilingual models are told to hear; without it they guess anew for each clip
+
 
 class BaseModelUnavailable(PipelineError):
     """The base model is neither a folder nor in the local cache nor reachable on the hub."""
@@ -122,7 +124,7 @@ def bucket_samples(samples: int) -> int:
     return min(math.ceil(max(samples, 1) / bucket) * bucket, int(MAX_CLIP_SECONDS * SAMPLE_RATE))
 
 
-def load_whisper(name: str, compute: Compute, *, language: str = "en") -> Whisper:
+def load_whisper(name: str, compute: Compute) -> Whisper:
     """Load a base model from the hub's cache, the hub or a local folder; safetensors only, no remote code.
 
     Raises:
@@ -132,7 +134,7 @@ def load_whisper(name: str, compute: Compute, *, language: str = "en") -> Whispe
         model = TrimmedWhisper.from_pretrained(name, dtype=compute.dtype, use_safetensors=True, trust_remote_code=False)
         extractor = WhisperFeatureExtractor.from_pretrained(name)
         multilingual = bool(getattr(model.generation_config, "is_multilingual", model.config.vocab_size >= 51865))
-        speech: dict[str, Any] = {"language": language, "task": "transcribe"} if multilingual else {}
+        speech: dict[str, Any] = {"language": LANGUAGE, "task": "transcribe"} if multilingual else {}
         tokenizer = WhisperTokenizer.from_pretrained(name, **speech)
     except OSError as error:
         raise BaseModelUnavailable(

@@ -65,13 +65,12 @@ def adapter_evaluation(
                         "average precision": one.metrics.average_precision,
                         "recall": one.metrics.recall,
                         "precision": one.metrics.precision,
-                        "F1": one.metrics.f1,
                         "false-alarm rate": one.metrics.false_alarm_rate,
-                        "false alarms an hour": one.metrics.false_alarms_per_hour,
                     }
                     for one in contenders
                 ]
             ),
+            "false alarms an hour": str(evaluation.candidate.metrics.false_alarms_per_hour),
             "test clips": len(evaluation.clips),
             "test events": sum(evaluation.truth),
             "precision and recall": image(precision_recall(evaluation)),

@@ -8,6 +8,7 @@ from event_detection_pipeline.clips.export import export_clips
 from event_detection_pipeline.defs.common import EXAMPLES, OWNERS, table
 from event_detection_pipeline.defs.events import EVENT_PARTITIONS, event_of
 from event_detection_pipeline.defs.resources import MongoResource, SettingsResource
+from event_detection_pipeline.defs.sources import EVENT_RECORDINGS
 from event_detection_pipeline.progress import log_progress
 
 
@@ -16,7 +17,7 @@ from event_detection_pipeline.progress import log_progress
     group_name="training",
     kinds={"python", "mongodb"},
     owners=OWNERS,
-    deps=[TRAINING_STASH, EVENT_REVIEWS],
+    deps=[TRAINING_STASH, EVENT_REVIEWS, EVENT_RECORDINGS],
     partitions_def=EVENT_PARTITIONS,
 )
 def training_clips(
