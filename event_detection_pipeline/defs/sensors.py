@@ -9,7 +9,7 @@ from event_detection_pipeline.chronicle.queries import count_stash
 from event_detection_pipeline.config import load_settings
 from event_detection_pipeline.defs.events import run_requests
 from event_detection_pipeline.defs.jobs import full_loop
-from event_detection_pipeline.defs.resources import MongoResource
+from event_detection_pipeline.defs.resources import AdapterStoreResource, MongoResource
 
 INTERVAL_SECONDS = 300
 
@@ -41,7 +41,9 @@ def decide(stash_size: int, trained_size: int, wanted: int) -> StashDecision:
     minimum_interval_seconds=INTERVAL_SECONDS,
     description="Runs the whole loop when the stash has grown by automation.retrain_after_new_samples samples.",
 )
-def stash_growth(context: dg.SensorEvaluationContext, mongo: MongoResource) -> dg.SkipReason | dg.SensorResult:
+def stash_growth(
+    context: dg.SensorEvaluationContext, mongo: MongoResource, store: AdapterStoreResource
+) -> dg.SkipReason | dg.SensorResult:
     try:
         size = count_stash(mongo.open())
     except ChronicleUnavailable as error:
