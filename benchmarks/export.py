@@ -1,7 +1,7 @@
 """How fast an export is: cold, and with a little new work on a long history; beside the naive loop.
 
-    python benchmarks/export.py --quick
-    python benchmarks/export.py --json results.json
+    python -m benchmarks.export --quick
+    python -m benchmarks.export --json results.json
 
 The household is made of the demo's speech, encoded as Chronicle encodes it; lengths follow LENGTHS. The naive loop does
 what the original export implies, as well as it can be done in a loop: entry after entry, it decodes the whole

@@ -1,7 +1,7 @@
 """How the review server holds up: many people answering at once from a long queue, over HTTP and a real database.
 
-python benchmarks/review.py            50 people, 10 000 cards, 30 s
-python benchmarks/review.py --quick    20 people, 1 000 cards, 5 s
+python -m benchmarks.review            50 people, 10 000 cards, 30 s
+python -m benchmarks.review --quick    20 people, 1 000 cards, 5 s
 """
 
 import argparse
