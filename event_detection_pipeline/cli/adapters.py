@@ -1,0 +1,147 @@
+"""Commands on the adapters there are: list, show, promote, rollback, compare."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from event_detection_pipeline.cli.shared import (
+    CONTEXT,
+    EventOption,
+    JsonOption,
+    console,
+    print_json,
+    print_table,
+    settings_with,
+)
+from event_detection_pipeline.errors import PipelineError
+
+app = typer.Typer(
+    help="List, show, promote, roll back and compare adapters.", no_args_is_help=True, context_settings=CONTEXT
+)
+
+
+@app.command("list")
+def list_adapters(event: EventOption = None, as_json: JsonOption = False) -> None:
+    """All adapters, with their figures on the test split they were trained with."""
+    from event_detection_pipeline.adapters.catalogue import catalogue
+
+    settings = settings_with()
+    entries = catalogue(settings, [settings.event(event)] if event else settings.events)
+    if as_json:
+        print_json([asdict(entry) for entry in entries])
+        return
+    rows = [
+        (
+            one.name,
+            "promoted" if one.promoted else "",
+            one.average_precision,
+            one.recall,
+            one.false_alarm_rate,
+            one.verdict,
+        )
+        for one in entries
+    ]
+    print_table(("adapter", "", "average precision", "recall", "false-alarm rate", "evaluation"), rows)
+
+
+@app.command()
+def show(adapter: Annotated[str, typer.Argument(help="Such as sneeze_v3.")], as_json: JsonOption = False) -> None:
+    """An adapter's model card, or with --json how it detects and how good it is."""
+    from event_detection_pipeline.adapters.release import DETECTION_FILE, METRICS_FILE, read_json
+    from event_detection_pipeline.adapters.store import AdapterStore, AdapterVersion
+
+    folder = AdapterStore(settings_with().adapter_dir).path(AdapterVersion.parse(adapter))
+    if as_json:
+        print_json({"detection": read_json(folder / DETECTION_FILE), "metrics": read_json(folder / METRICS_FILE)})
+        return
+    typer.echo((folder / "README.md").read_text(encoding="utf-8"))
+
+
+@app.command()
+def promote(
+    adapter: Annotated[str, typer.Argument(help="Such as sneeze_v3.")],
+    force: Annotated[bool, typer.Option("--force", help="Even if it did not pass the gate.")] = False,
+    reason: Annotated[str, typer.Option(help="Kept in the history.")] = "by hand",
+    as_json: JsonOption = False,
+) -> None:
+    """Let scans use this adapter. One that did not pass the gate needs --force."""
+    from event_detection_pipeline.adapters.evaluate import evaluation_path, read_verdict
+    from event_detection_pipeline.adapters.store import AdapterStore, AdapterVersion
+
+    settings = settings_with()
+    version = AdapterVersion.parse(adapter)
+    store = AdapterStore(settings.adapter_dir)
+    store.path(version)
+    verdict = read_verdict(evaluation_path(settings.evaluation_dir, version))
+    if not force and (verdict is None or not verdict.passed):
+        why = verdict.reason if verdict else "it has not been evaluated"
+        raise PipelineError(f"{version} is not promoted: {why}. --force promotes it all the same")
+    note = f"{reason} (forced)" if force else reason
+    _tell_promotion(store.promote(version, by="command line", reason=note), as_json)
+
+
+@app.command()
+def rollback(
+    event: Annotated[str, typer.Argument(help="Name of the event.")],
+    reason: Annotated[str, typer.Option(help="Kept in the history.")] = "rolled back by hand",
+    as_json: JsonOption = False,
+) -> None:
+    """Let scans use the adapter that was promoted before the current one."""
+    from event_detection_pipeline.adapters.store import AdapterStore
+
+    settings = settings_with()
+    settings.event(event)
+    _tell_promotion(AdapterStore(settings.adapter_dir).rollback(event, by="command line", reason=reason), as_json)
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="Such as sneeze_v2.")],
+    second: Annotated[str, typer.Argument(help="Such as sneeze_v3.")],
+    manifest: Annotated[Path | None, typer.Option(help="Default: the event's current manifest.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Two adapters on the test split of a manifest, and the clips they disagree on."""
+    from event_detection_pipeline.adapters.compare import compare as run_compare
+    from event_detection_pipeline.adapters.device import choose_compute
+    from event_detection_pipeline.adapters.store import AdapterStore, AdapterVersion
+    from event_detection_pipeline.clips.export import manifest_path
+
+    settings = settings_with()
+    versions = [AdapterVersion.parse(name) for name in (first, second)]
+    if versions[0].event != versions[1].event:
+        raise PipelineError(f"{first} and {second} are for different events: they cannot be compared on the same clips")
+    event = settings.event(versions[0].event)
+    store = AdapterStore(settings.adapter_dir)
+    comparison = run_compare(
+        manifest or manifest_path(settings, event),
+        [store.path(version) for version in versions],
+        event,
+        settings.evaluation,
+        choose_compute(settings.device),
+    )
+    if as_json:
+        print_json(asdict(comparison))
+        return
+    rows = [
+        (
+            one.name,
+            one.metrics.average_precision,
+            one.metrics.recall,
+            one.metrics.precision,
+            one.metrics.false_alarm_rate,
+        )
+        for one in comparison.contenders
+    ]
+    print_table(("adapter", "average precision", "recall", "precision", "false-alarm rate"), rows)
+    for one in comparison.disagreements:
+        console.print(f"  {one.audio}: {first} {one.first:.3f}, {second} {one.second:.3f}, event: {one.contains_event}")
+
+
+def _tell_promotion(promotion: Any, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(promotion))
+    else:
+        console.print(f"scans now use {promotion.promoted} (before: {promotion.previous or 'none'})")

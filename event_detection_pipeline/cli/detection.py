@@ -1,0 +1,88 @@
+"""Commands that listen: scan what nobody has answered, detect in files, serve the review page."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from event_detection_pipeline.cli.shared import (
+    JsonOption,
+    console,
+    open_database,
+    print_json,
+    print_table,
+    settings_with,
+)
+
+
+def scan(
+    event: Annotated[str | None, typer.Option(help="Only this event; default: all with a promoted adapter.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many conversations, newest first.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score and flag the conversations that nobody has answered."""
+    from event_detection_pipeline.adapters.detector import load_detectors
+    from event_detection_pipeline.adapters.device import choose_compute
+    from event_detection_pipeline.adapters.store import AdapterStore
+    from event_detection_pipeline.scan.scan import scan as run_scan
+
+    settings = settings_with()
+    events = [settings.event(event)] if event else list(settings.events)
+    folders = AdapterStore(settings.adapter_dir).promoted_folders(events)
+    database = open_database(settings)
+    detectors = load_detectors(folders, choose_compute(settings.device))
+    report = run_scan(database, detectors, settings.scan, settings.clips, limit=limit or settings.scan.limit)
+    if as_json:
+        flags = [asdict(score) for score in report.examples]
+        print_json({"scanned": report.scanned, "flagged": report.flagged, "problems": report.problems, "flags": flags})
+        return
+    console.print(f"{report.scanned} conversations scanned, {report.flagged} flagged")
+    for problem, count in report.problems.items():
+        console.print(f"  without a score, {problem}: {count}")
+    for score in report.examples:
+        at = "" if score.time is None else f" at {score.time:.1f} s"
+        console.print(f"  {score.conversation_id}: {score.event} {score.score:.3f}{at}")
+
+
+def detect(
+    audio: Annotated[list[Path], typer.Argument(help="Audio files of any format and length.")],
+    adapter: Annotated[Path, typer.Option(help="An adapter's folder.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Detect the event in audio files."""
+    from event_detection_pipeline.adapters.detector import load_detectors
+    from event_detection_pipeline.adapters.device import choose_compute
+    from event_detection_pipeline.scan.detect import detect as run_detect
+
+    settings = settings_with()
+    detectors = load_detectors([adapter], choose_compute(settings.device))
+    found = list(run_detect(audio, detectors, settings.scan, settings.clips))
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    rows = [
+        (
+            one.audio,
+            one.event,
+            f"{one.score:.3f}",
+            "yes" if one.detected else "no",
+            "unknown" if one.time is None else f"{one.time:.1f}",
+            one.transcript,
+        )
+        for one in found
+    ]
+    print_table(("audio", "event", "score", "detected", "at (s)", "transcript"), rows)
+
+
+def review(
+    host: Annotated[str | None, typer.Option(help="Address to serve at; other than loopback asks for a token.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535)] = None,
+) -> None:
+    """Serve the user loop: people listen to the flags and answer them."""
+    from event_detection_pipeline.review.app import serve
+
+    settings = settings_with()
+    serve(
+        open_database(settings), settings, host or settings.review.host, settings.review.port if port is None else port
+    )

@@ -1,0 +1,90 @@
+"""`event-detection`: the commands put together, and what they say when something fails."""
+
+import logging
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from pymongo.errors import PyMongoError
+from rich.markup import escape
+
+from event_detection_pipeline.cli import adapters, detection, training
+from event_detection_pipeline.cli.shared import CONTEXT, JsonOption, console, print_json, print_table, settings_with
+from event_detection_pipeline.config import SettingsError
+from event_detection_pipeline.errors import PipelineError
+
+app = typer.Typer(
+    name="event-detection",
+    help="Teach Whisper the events of your home, and flag the conversations they are in.",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings=CONTEXT,
+    pretty_exceptions_enable=False,
+)
+for command in (
+    training.export,
+    training.train,
+    detection.scan,
+    detection.detect,
+    training.bootstrap,
+    training.feedback,
+    detection.review,
+):
+    app.command()(command)
+app.add_typer(adapters.app, name="adapters")
+
+
+def main() -> None:
+    """Run a command; what a person can do something about is one message and exit code 1."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("event_detection_pipeline").setLevel(logging.INFO)
+    try:
+        app()
+    except (PipelineError, SettingsError, OSError) as error:
+        _fail(str(error))
+    except PyMongoError as error:
+        # The driver's message may quote the URI with its password.
+        _fail(f"MongoDB failed in mid-work ({type(error).__name__}); what was written is kept, run the command again")
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported for a command that needs none
+            raise
+        _fail(
+            "CUDA ran out of memory: lower scan.batch_size or training.batch_size (--batch-size), run on the CPU "
+            '(device = "cpu"), or take a smaller base_model such as openai/whisper-small'
+        )
+
+
+def _fail(message: str) -> NoReturn:
+    console.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True)
+    raise SystemExit(1)
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Check each thing a run needs; exit code 1 when something is missing."""
+    from event_detection_pipeline.doctor import examine
+
+    findings = list(examine(settings_with()))
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        rows = [(one.check, "ok" if one.ok else "missing", one.found, one.advice) for one in findings]
+        print_table(("check", "", "found", "what to do"), rows)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where everything goes.")] = Path(".demo"),
+) -> None:
+    """Run the whole loop on a small household that comes with the package."""
+    from event_detection_pipeline.demo.run import run
+
+    run(folder)
+
+
+if __name__ == "__main__":
+    main()
