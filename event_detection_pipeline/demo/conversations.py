@@ -14,7 +14,7 @@ import numpy as np
 from scipy.signal import butter, sosfilt
 
 from event_detection_pipeline.config import SAMPLE_RATE
-from event_detection_pipeline.demo.sounds import EVENT_SOUND, SOUNDS, Samples, at_distance
+from event_detection_pipeline.demo.sounds import EVENT_SOUND, NEAR_MISSES, SOUNDS, Samples, at_distance
 from event_detection_pipeline.demo.utterances import SpokenWord, Utterance, utterances
 
 Role = Literal["stash", "live"]
@@ -57,10 +57,14 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """How many conversations of each kind; the reviewed part has one more for each of the FLAWS."""
+    """How many conversations of each kind; the reviewed part has one more for each of the FLAWS.
+
+    `others` are the names of the other sounds, which take turns.
+    """
 
     stash: Counts = Counts(event=60, other=70, plain=50)
     live: Counts = Counts(event=20, other=24, plain=36)
+    others: tuple[str, ...] = OTHER_SOUNDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ def compose(seed: int = 0, composition: Composition | None = None) -> Iterator[D
         ("live", composition.live, ()),
     )
     for stream, (role, counts, flaws) in enumerate(parts):
-        others = [OTHER_SOUNDS[place % len(OTHER_SOUNDS)] for place in range(counts.other)]
+        others = [composition.others[place % len(composition.others)] for place in range(counts.other)]
         kinds: list[str | None] = [EVENT_SOUND] * counts.event + others + [None] * counts.plain
         np.random.default_rng([seed, stream, 0]).shuffle(kinds)
         pairs = [(kind, None) for kind in kinds] + [(None, flaw) for flaw in flaws]
@@ -138,7 +142,7 @@ def _conversation(
     seconds = [utterance.seconds for utterance in said]
     sound, place = None, None
     if sound_name:
-        sound = SOUNDS[sound_name](rng)
+        sound = (SOUNDS | NEAR_MISSES)[sound_name](rng)
         place = int(rng.integers(len(said) + 1))
         seconds.insert(place, len(sound) / SAMPLE_RATE)
     starts, end = _timeline(seconds, place, rng)

@@ -25,14 +25,28 @@ BELL_PARTIALS = (0.5, 1.0, 1.2, 1.5, 2.0, 3.0)
 def chime(rng: np.random.Generator) -> Samples:
     """Ding-dong: two strokes on bars or bells, the second a minor third to a fourth below the first."""
     frequency = rng.uniform(500, 1000)
-    second = frequency * 2 ** (-rng.integers(3, 6) / 12)
-    pause = rng.uniform(0.25, 0.7)
-    decay = rng.uniform(0.45, 1.2)
-    partials = BAR_PARTIALS if rng.random() < 0.5 else BELL_PARTIALS
-    far_from_strike_note = np.abs(np.asarray(partials) - 1.0)
-    strengths = np.exp(-rng.uniform(0.5, 1.5) * far_from_strike_note) * rng.uniform(0.6, 1.0, len(partials))
-    strokes = [_struck(hertz, partials, strengths, decay) for hertz in (frequency, second)]
-    return _sequence(strokes, [0.0, pause])
+    return _bells([frequency, frequency * 2 ** (-rng.integers(3, 6) / 12)], rng)
+
+
+def rising_chime(rng: np.random.Generator) -> Samples:
+    """Dong-ding: the second stroke a minor third to a fourth above the first."""
+    frequency = rng.uniform(400, 800)
+    return _bells([frequency, frequency * 2 ** (rng.integers(3, 6) / 12)], rng)
+
+
+def single_stroke(rng: np.random.Generator) -> Samples:
+    """One stroke of a bar or bell."""
+    return _bells([rng.uniform(400, 1000)], rng)
+
+
+def repeated_stroke(rng: np.random.Generator) -> Samples:
+    """Two or three strokes on the same bar or bell."""
+    return _bells([rng.uniform(400, 1000)] * int(rng.integers(2, 4)), rng)
+
+
+def reversed_chime(rng: np.random.Generator) -> Samples:
+    """A chime played backwards."""
+    return chime(rng)[::-1].copy()
 
 
 def knock(rng: np.random.Generator) -> Samples:
@@ -116,6 +130,14 @@ SOUNDS: dict[str, Callable[[np.random.Generator], Samples]] = {
 }
 EVENT_SOUND = "chime"
 
+NEAR_MISSES: dict[str, Callable[[np.random.Generator], Samples]] = {
+    "rising chime": rising_chime,
+    "single stroke": single_stroke,
+    "repeated stroke": repeated_stroke,
+    "reversed chime": reversed_chime,
+}
+"""Bars and bells that are no door chime: what a detector has to tell apart in the benchmarks, and nothing easier."""
+
 CRITICAL_METRES = 2.5
 """Where direct and reverberant sound are equally strong: about that in a furnished living room."""
 
@@ -137,6 +159,16 @@ def at_distance(sound: Samples, metres: float, rng: np.random.Generator) -> Samp
     response[0] = 1.0
     treble = butter(1, min(9000 / metres, 7500), fs=SAMPLE_RATE, output="sos")
     return np.asarray(sosfilt(treble, fftconvolve(sound, response)), np.float32)
+
+
+def _bells(hertz: Sequence[float], rng: np.random.Generator) -> Samples:
+    """Strokes on bars or bells of these frequencies, at the same distance from each other."""
+    pause = rng.uniform(0.25, 0.7)
+    decay = rng.uniform(0.45, 1.2)
+    partials = BAR_PARTIALS if rng.random() < 0.5 else BELL_PARTIALS
+    far_from_strike_note = np.abs(np.asarray(partials) - 1.0)
+    strengths = np.exp(-rng.uniform(0.5, 1.5) * far_from_strike_note) * rng.uniform(0.6, 1.0, len(partials))
+    return _sequence([_struck(one, partials, strengths, decay) for one in hertz], np.arange(len(hertz)) * pause)
 
 
 def _struck(frequency: float, partials: Sequence[float] | NDArray, strengths: NDArray, decay: float) -> NDArray:

@@ -3,14 +3,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from event_detection_pipeline.demo.sounds import EVENT_SOUND, SOUNDS, at_distance
+from event_detection_pipeline.demo.sounds import EVENT_SOUND, NEAR_MISSES, SOUNDS, at_distance
+
+ALL = SOUNDS | NEAR_MISSES
 
 
-@pytest.mark.parametrize("name", SOUNDS)
+@pytest.mark.parametrize("name", ALL)
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_every_sound_is_audible_and_of_household_length(name: str, seed: int):
-    sound = SOUNDS[name](np.random.default_rng(seed))
+    sound = ALL[name](np.random.default_rng(seed))
 
     assert sound.dtype == np.float32
     assert sound.ndim == 1
@@ -19,9 +21,9 @@ def test_every_sound_is_audible_and_of_household_length(name: str, seed: int):
     assert 0.3 <= len(sound) / 16_000 <= 3.0
 
 
-@pytest.mark.parametrize("name", SOUNDS)
+@pytest.mark.parametrize("name", ALL)
 def test_a_sound_follows_from_its_generator_and_differs_between_generators(name: str):
-    first, again, other = (SOUNDS[name](np.random.default_rng(seed)) for seed in (1, 1, 2))
+    first, again, other = (ALL[name](np.random.default_rng(seed)) for seed in (1, 1, 2))
 
     np.testing.assert_array_equal(first, again)
     assert len(first) != len(other) or not np.allclose(first, other)
