@@ -1,10 +1,11 @@
 """The way into Chronicle's MongoDB, and the two collections that are this project's own."""
 
+import logging
 from typing import Any
 
 from pymongo import ASCENDING, MongoClient
 from pymongo.database import Database
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from event_detection_pipeline.errors import PipelineError
@@ -14,6 +15,8 @@ AUDIO_CHUNKS = "audio_chunks"
 TRAINING_STASH = "training_stash"
 EVENT_SCANS = "event_scans"
 EVENT_REVIEWS = "event_reviews"
+
+logger = logging.getLogger(__name__)
 
 APP_NAME = "event-detection-pipeline"
 
@@ -56,11 +59,17 @@ def connect(uri: str, database: str, *, timeout_seconds: float = 10) -> Database
 
 
 def ensure_indexes(database: Database[dict[str, Any]]) -> None:
-    """Index our own collections: one scan and one review for each version and event. Chronicle's are left alone."""
+    """Index our own collections (one scan and one review for each version and event), and of Chronicle's conversations
+    the flags and the deleted ones: without that each export would read every word ever said (docs/decisions.md)."""
     of_version = [("conversation_id", ASCENDING), ("version_id", ASCENDING), ("event", ASCENDING)]
     for collection, time in ((EVENT_SCANS, "scanned_at"), (EVENT_REVIEWS, "reviewed_at")):
         database[collection].create_index(of_version, unique=True)
         database[collection].create_index([("event", ASCENDING), (time, ASCENDING)])
+    try:
+        database[CONVERSATIONS].create_index("transcript_versions.maybe_anomaly", sparse=True)
+        database[CONVERSATIONS].create_index("deleted", partialFilterExpression={"deleted": True})
+    except OperationFailure as error:  # a user who may not index Chronicle's collections can work all the same
+        logger.warning("conversations could not be indexed, exports read all of them: %s", error.code)
 
 
 def _hosts(uri: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pymongo.database import Database
 
+from event_detection_pipeline.chronicle.database import ensure_indexes
 from event_detection_pipeline.chronicle.queries import has_audio
 from event_detection_pipeline.clips.changes import Changes, compare
 from event_detection_pipeline.clips.cutting import cut
@@ -128,6 +129,7 @@ def export_clips(
         EmptyStash: there is nothing to export.
         NoAudioFound: there is something, but none of it has audio.
     """
+    ensure_indexes(database)
     recordings = list_recordings(settings, event)
     candidates, unusable = list_candidates(database, event, settings, with_background=bool(recordings))
     with open_index(index_path(settings), event.name) as index:

@@ -4,21 +4,31 @@ An export finds what is new, edited or retracted by fingerprints, and leaves the
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from pymongo import ASCENDING
 from pymongo.database import Database
 
 from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, EVENT_SCANS, TRAINING_STASH
 from event_detection_pipeline.chronicle.documents import (
+    Document,
     MalformedDocument,
     parse_stash_entry,
 )
 from event_detection_pipeline.chronicle.queries import iter_stash
 from event_detection_pipeline.clips.rejects import Reject, RejectReason, SetAside
 from event_detection_pipeline.config import EventSettings, Settings
+
+_BATCH = 50  # conversations; the first of a sample are all that is read of it
+_HEAD = {  # of a conversation, without its words and texts
+    "conversation_id": 1,
+    "active_transcript_version": 1,
+    "transcript_versions.version_id": 1,
+    "transcript_versions.maybe_anomaly": 1,
+}
 
 STASH = TRAINING_STASH
 REVIEWS = EVENT_REVIEWS
@@ -117,7 +127,7 @@ def _verified_flags(
 ) -> Iterator[Candidate]:
     """Flags that were accepted in Chronicle itself; which event was meant, the scan says, or there is only one."""
     query = {"transcript_versions.maybe_anomaly": "verified", "deleted": {"$ne": True}}
-    for conversation_id, version_id, flag, _ in _versions(database, query):
+    for conversation_id, version_id, flag, _ in _versions(database[CONVERSATIONS].find(query, _HEAD)):
         if flag != "verified":
             continue
         key = {"conversation_id": conversation_id, "version_id": version_id, "event": event.name}
@@ -127,27 +137,27 @@ def _verified_flags(
 
 
 def _background(database: Database[dict[str, Any]], settings: Settings, said: set[str]) -> Iterator[Candidate]:
-    """Conversations that nobody flagged, always the same ones as long as they stay: recordings are mixed into them."""
-    chosen: list[tuple[bytes, str, str]] = []
-    for conversation_id, version_id, flag, active in _versions(database, {"deleted": {"$ne": True}}):
-        if version_id == active and flag in (None, False) and conversation_id not in said:
-            order = hashlib.sha256(f"{settings.clips.seed} {conversation_id}".encode()).digest()
-            chosen.append((order, conversation_id, version_id))
-    for _, conversation_id, version_id in sorted(chosen)[: settings.clips.background_conversations]:
-        yield _candidate(BACKGROUND, version_id, conversation_id, version_id, False, ())
+    """Conversations that nobody flagged, always the same ones as long as they stay: recordings are mixed into them.
+
+    Ids are random (UUIDs), so those that follow a random one in their index's order are a sample, and no more than
+    the sample is read.
+    """
+    wanted = settings.clips.background_conversations
+    start = hashlib.sha256(str(settings.clips.seed).encode()).hexdigest()
+    for ids in ({"$gte": start}, {"$lt": start}):
+        query = {"conversation_id": ids, "deleted": {"$ne": True}}
+        cursor = database[CONVERSATIONS].find(query, _HEAD, batch_size=_BATCH).sort("conversation_id", ASCENDING)
+        for conversation_id, version_id, flag, active in _versions(cursor):
+            if wanted == 0:
+                return
+            if version_id == active and flag in (None, False) and conversation_id not in said:
+                wanted -= 1
+                yield _candidate(BACKGROUND, version_id, conversation_id, version_id, False, ())
 
 
-def _versions(
-    database: Database[dict[str, Any]], query: Mapping[str, Any]
-) -> Iterator[tuple[str, str, object, object]]:
-    """(conversation_id, version_id, maybe_anomaly, the active version's id), without their words and texts."""
-    fields = {
-        "conversation_id": 1,
-        "active_transcript_version": 1,
-        "transcript_versions.version_id": 1,
-        "transcript_versions.maybe_anomaly": 1,
-    }
-    for document in database[CONVERSATIONS].find(query, fields):
+def _versions(conversations: Iterable[Document]) -> Iterator[tuple[str, str, object, object]]:
+    """(conversation_id, version_id, maybe_anomaly, the active version's id) of what was read with _HEAD."""
+    for document in conversations:
         versions = document.get("transcript_versions")
         for version in versions if isinstance(versions, list) else []:
             ids = document.get("conversation_id"), version.get("version_id") if isinstance(version, dict) else None

@@ -35,7 +35,16 @@ def test_one_scan_and_one_review_for_each_version_and_event(database: Database[d
         database[collection].insert_one(key | {"event": "doorbell"})
 
 
-def test_chronicles_own_collections_get_no_index(database: Database[dict[str, Any]]):
-    database["conversations"].insert_one({"conversation_id": "c"})
+def test_flags_and_deleted_conversations_are_found_without_reading_the_others(database: Database[dict[str, Any]]):
     ensure_indexes(database)
-    assert list(database["conversations"].index_information()) == ["_id_"]
+    conversations = database["conversations"]
+    version = {"version_id": "v"}
+    conversations.insert_many(
+        [{"conversation_id": str(number), "transcript_versions": [version]} for number in range(50)]
+        + [{"conversation_id": "flagged", "transcript_versions": [version | {"maybe_anomaly": "verified"}]}]
+        + [{"conversation_id": "gone", "deleted": True}]
+    )
+    for query, found in (({"transcript_versions.maybe_anomaly": "verified"}, "flagged"), ({"deleted": True}, "gone")):
+        cursor = conversations.find(query)
+        assert [document["conversation_id"] for document in cursor.clone()] == [found]
+        assert "IXSCAN" in str(cursor.explain()["queryPlanner"]["winningPlan"])
