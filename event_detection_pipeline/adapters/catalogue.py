@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from event_detection_pipeline.adapters.evaluate import evaluation_path, read_verdict
-from event_detection_pipeline.adapters.metrics import Estimate
+from event_detection_pipeline.adapters.estimate import Estimate
 from event_detection_pipeline.adapters.release import METRICS_FILE, read_json
 from event_detection_pipeline.adapters.store import AdapterStore
+from event_detection_pipeline.adapters.verdict import evaluation_path, read_verdict
 from event_detection_pipeline.config import EventSettings, Settings
 
 

@@ -12,9 +12,9 @@ from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.examples import Example
 from event_detection_pipeline.adapters.marker import marker_of
 from event_detection_pipeline.adapters.metrics import Metrics, average_precision, bootstrap, measure_examples
-from event_detection_pipeline.adapters.release import read_detection, read_json, write_json
+from event_detection_pipeline.adapters.release import read_detection, write_json
 from event_detection_pipeline.adapters.scoring import score_examples
-from event_detection_pipeline.adapters.store import AdapterVersion
+from event_detection_pipeline.adapters.verdict import Verdict
 from event_detection_pipeline.adapters.whisper import load_whisper
 from event_detection_pipeline.clips.manifest import read_manifest
 from event_detection_pipeline.config import EvaluationSettings, EventSettings
@@ -23,14 +23,6 @@ from event_detection_pipeline.errors import PipelineError
 
 class NoTestClips(PipelineError):
     """The manifest's test split is empty."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a candidate may be promoted, and the figure that decided it, in words."""
-
-    passed: bool
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,16 +161,5 @@ def _difference_low(
     return bootstrap(difference, [example.conversation_id for example in examples], confidence)[0]
 
 
-def evaluation_path(evaluations: Path, version: AdapterVersion) -> Path:
-    """Where the evaluation of an adapter is kept: not in its folder, which is immutable, since an evaluation depends on
-    who was promoted when it was made."""
-    return evaluations / f"{version}.json"
-
-
 def save_evaluation(path: Path, evaluation: Evaluation) -> None:
     write_json(path, asdict(evaluation))
-
-
-def read_verdict(path: Path) -> Verdict | None:
-    """The verdict of a saved evaluation, or None if there is none."""
-    return Verdict(**read_json(path)["verdict"]) if path.is_file() else None

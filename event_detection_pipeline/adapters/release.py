@@ -5,28 +5,29 @@ generation_config.json                            the base model's, with the mar
 detection.json                                    Detection: marker, threshold and decoding settings
 metrics.json                                      figures on the splits (written with the evaluation)
 README.md                                         the model card
+SHA256SUMS                                        the seal, see seal.py
+
+What reads such a folder needs neither torch nor transformers: lists and pages open at once.
 """
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from peft import PeftModel
 from pydantic import TypeAdapter, ValidationError
 
-from event_detection_pipeline.adapters.marker import allow_marker, marker_of
+from event_detection_pipeline.adapters.seal import BrokenAdapter, verify
 from event_detection_pipeline.adapters.store import NoSuchAdapter
-from event_detection_pipeline.adapters.whisper import Whisper
-from event_detection_pipeline.errors import PipelineError
 from event_detection_pipeline.files import write_atomically
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+    from event_detection_pipeline.adapters.whisper import Whisper
 
 DETECTION_FILE = "detection.json"
 METRICS_FILE = "metrics.json"
-
-
-class BrokenAdapter(PipelineError):
-    """An adapter's folder cannot be used; the message names the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,10 @@ class Detection:
     prompt: tuple[int, ...]
 
 
-def save_adapter(folder: Path, model: PeftModel, whisper: Whisper, detection: Detection) -> None:
-    """Write everything but metrics and card."""
+def save_adapter(folder: Path, model: "PeftModel", whisper: "Whisper", detection: Detection) -> None:
+    """Write everything but metrics, card and seal."""
+    from event_detection_pipeline.adapters.marker import allow_marker, marker_of
+
     model.save_pretrained(str(folder))
     config_file = folder / "adapter_config.json"
     config = json.loads(config_file.read_text())
@@ -62,11 +65,11 @@ def save_adapter(folder: Path, model: PeftModel, whisper: Whisper, detection: De
 
 
 def read_detection(folder: Path) -> Detection:
-    """Read detection.json.
+    """Read detection.json of an adapter that is as it was sealed.
 
     Raises:
         NoSuchAdapter: the folder is missing.
-        BrokenAdapter: the file is missing or is not what it should be.
+        BrokenAdapter: a file is missing, was changed, or is not what it should be.
     """
     if not folder.is_dir():
         raise NoSuchAdapter(
@@ -75,11 +78,13 @@ def read_detection(folder: Path) -> Detection:
         )
     fields = read_json(folder / DETECTION_FILE)
     try:
-        return TypeAdapter(Detection).validate_python(fields)
+        detection = TypeAdapter(Detection).validate_python(fields)
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(str(part) for part in problem["loc"])
         raise BrokenAdapter(f"{folder / DETECTION_FILE}: {key}: {problem['msg']}; train the adapter again") from None
+    verify(folder)
+    return detection
 
 
 def read_json(path: Path) -> dict[str, Any]:

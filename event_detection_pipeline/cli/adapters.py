@@ -67,8 +67,8 @@ def promote(
     as_json: JsonOption = False,
 ) -> None:
     """Let scans use this adapter. One that did not pass the gate needs --force."""
-    from event_detection_pipeline.adapters.evaluate import evaluation_path, read_verdict
     from event_detection_pipeline.adapters.store import AdapterStore, AdapterVersion
+    from event_detection_pipeline.adapters.verdict import evaluation_path, read_verdict
 
     settings = settings_with()
     version = AdapterVersion.parse(adapter)

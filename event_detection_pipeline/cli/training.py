@@ -44,6 +44,7 @@ def train(
     """Train an adapter on a manifest into a folder of your choice (the job retrain_adapter numbers and promotes)."""
     from event_detection_pipeline.adapters.candidate import train_candidate
     from event_detection_pipeline.adapters.device import choose_compute
+    from event_detection_pipeline.adapters.seal import seal
     from event_detection_pipeline.files import folder_in_full
 
     settings = settings_with(base_model=base_model)
@@ -61,6 +62,7 @@ def train(
     compute = choose_compute(settings.device)
     with folder_in_full(output_dir) as draft:
         candidate = train_candidate(train_manifest, draft, chosen, settings, compute)
+        seal(draft)
     test = candidate.test
     console.print(f"{output_dir}: on {test.clips} test clips with {test.events} events")
     console.print(f"  average precision {test.average_precision}, recall {test.recall}, precision {test.precision}")

@@ -33,8 +33,9 @@ def adapter_evaluation(
     compute: ComputeResource,
     store: AdapterStoreResource,
 ) -> dg.MaterializeResult:
-    from event_detection_pipeline.adapters.evaluate import evaluate_candidate, evaluation_path, save_evaluation
+    from event_detection_pipeline.adapters.evaluate import evaluate_candidate, save_evaluation
     from event_detection_pipeline.adapters.plots import precision_recall
+    from event_detection_pipeline.adapters.verdict import evaluation_path
 
     values = settings.load()
     event = event_of(context, values)

@@ -20,7 +20,7 @@ from event_detection_pipeline.defs.resources import AdapterStoreResource, Settin
 def promoted_adapter(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: AdapterStoreResource
 ) -> dg.MaterializeResult:
-    from event_detection_pipeline.adapters.evaluate import evaluation_path, read_verdict
+    from event_detection_pipeline.adapters.verdict import evaluation_path, read_verdict
 
     values = settings.load()
     event = event_of(context, values)
