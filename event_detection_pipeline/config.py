@@ -141,14 +141,33 @@ class ReviewSettings(Section):
 
 
 class AutomationSettings(Section):
-    """When Dagster works by itself."""
+    """When Dagster works by itself, for how long (hours a run), and whom it tells when something fails.
+
+    `webhook_url` is posted to as `webhook_style` says: a JSON object, or plain text with a title as https://ntfy.sh and
+    its self-hosted servers take it. It is a secret: whoever knows the topic can read and write there.
+    """
 
     timezone: str = "UTC"
     export_cron: str = "0 2 * * *"
     retrain_cron: str = "0 3 * * 0"
     scan_cron: str = "0 * * * *"
+    prune_cron: str = "30 4 * * 0"
     retrain_after_new_samples: int = Field(default=20, ge=1)
     retrain_attempts: int = Field(default=3, ge=1)
+    quick_epochs: int = Field(default=2, ge=1)
+    export_max_hours: float = Field(default=4.0, gt=0.0)
+    retrain_max_hours: float = Field(default=24.0, gt=0.0)
+    scan_max_hours: float = Field(default=12.0, gt=0.0)
+    keep_history_days: int = Field(default=90, ge=1)
+    webhook_url: SecretStr | None = None
+    webhook_style: Literal["json", "ntfy"] = "json"
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _webhook_is_http(cls, url: SecretStr | None) -> SecretStr | None:
+        if url and not re.match(r"https?://[^/]", url.get_secret_value()):
+            raise ValueError("not a web address; they begin with https:// or http://")
+        return url
 
     @field_validator("timezone")
     @classmethod
@@ -157,7 +176,7 @@ class AutomationSettings(Section):
             raise ValueError("not a time zone; they look like Europe/Berlin")
         return name
 
-    @field_validator("export_cron", "retrain_cron", "scan_cron")
+    @field_validator("export_cron", "retrain_cron", "scan_cron", "prune_cron")
     @classmethod
     def _cron_has_five_fields(cls, cron: str) -> str:
         # Dagster checks the fields themselves when it loads the schedules.
@@ -281,5 +300,5 @@ def _one_line(problem: object) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown setting"
     # The value of a secret must not reach a log.
-    got = "" if any(word in key.lower() for word in ("uri", "token")) else f" (got {problem['input']!r})"
+    got = "" if any(word in key.lower() for word in ("uri", "token", "webhook")) else f" (got {problem['input']!r})"
     return f"{key}: {problem['msg']}{got}"
