@@ -5,7 +5,7 @@ Everything follows from a seed. Conversations that people have reviewed ("stash"
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -14,7 +14,7 @@ import numpy as np
 from scipy.signal import butter, sosfilt
 
 from event_detection_pipeline.config import SAMPLE_RATE
-from event_detection_pipeline.demo.sounds import EVENT_SOUND, NEAR_MISSES, SOUNDS, Samples, at_distance
+from event_detection_pipeline.demo.sounds import EVENT_SOUND, SOUNDS, Samples, Synthesiser, at_distance
 from event_detection_pipeline.demo.utterances import SpokenWord, Utterance, utterances
 
 Role = Literal["stash", "live"]
@@ -118,8 +118,14 @@ class DemoConversation:
         return any(sound.name == EVENT_SOUND for sound in self.sounds)
 
 
-def compose(seed: int = 0, composition: Composition | None = None) -> Iterator[DemoConversation]:
-    """The conversations of the household, the reviewed ones first, kinds mixed; the same seed gives the same ones."""
+def compose(
+    seed: int = 0, composition: Composition | None = None, sounds: Mapping[str, Synthesiser] = SOUNDS
+) -> Iterator[DemoConversation]:
+    """The conversations of the household, the reviewed ones first, kinds mixed; the same seed gives the same ones.
+
+    Args:
+        sounds: what each sound's name stands for.
+    """
     composition = composition or Composition()
     parts: tuple[tuple[Role, Counts, tuple[Flaw, ...]], ...] = (
         ("stash", composition.stash, FLAWS),
@@ -132,27 +138,32 @@ def compose(seed: int = 0, composition: Composition | None = None) -> Iterator[D
         pairs = [(kind, None) for kind in kinds] + [(None, flaw) for flaw in flaws]
         for number, (kind, flaw) in enumerate(pairs, start=1):
             rng = np.random.default_rng([seed, stream, number])
-            yield _conversation(f"{seed}/{role}/{number}", role, kind, flaw, rng)
+            yield _conversation(f"{seed}/{role}/{number}", role, kind, flaw, sounds, rng)
 
 
 def _conversation(
-    name: str, role: Role, sound_name: str | None, flaw: Flaw | None, rng: np.random.Generator
+    name: str,
+    role: Role,
+    sound_name: str | None,
+    flaw: Flaw | None,
+    sounds: Mapping[str, Synthesiser],
+    rng: np.random.Generator,
 ) -> DemoConversation:
     said = _said(role, rng)
     seconds = [utterance.seconds for utterance in said]
     sound, place = None, None
     if sound_name:
-        sound = (SOUNDS | NEAR_MISSES)[sound_name](rng)
+        sound = sounds[sound_name](rng)
         place = int(rng.integers(len(said) + 1))
         seconds.insert(place, len(sound) / SAMPLE_RATE)
     starts, end = _timeline(seconds, place, rng)
     sound_start = 0.0 if place is None else starts.pop(place)
     audio, level = _speech(round(end * SAMPLE_RATE), list(zip(starts, said, strict=True)), rng)
     audio += level * _factor(rng.uniform(*NOISE_DECIBEL)) * _background(len(audio), rng)
-    sounds: tuple[PlacedSound, ...] = ()
+    placed: tuple[PlacedSound, ...] = ()
     if sound_name and sound is not None:
         _add(audio, sound_start, level * _across_the_room(sound, rng))
-        sounds = (PlacedSound(sound_name, sound_start, round(sound_start + len(sound) / SAMPLE_RATE, 3)),)
+        placed = (PlacedSound(sound_name, sound_start, round(sound_start + len(sound) / SAMPLE_RATE, 3)),)
     return DemoConversation(
         conversation_id=str(uuid.uuid5(NAMESPACE, name)),
         version_id=str(uuid.uuid5(NAMESPACE, f"{name}/version")),
@@ -160,7 +171,7 @@ def _conversation(
         created_at=(NOW - timedelta(days=rng.uniform(*DAYS[role]))).replace(microsecond=0),
         audio=(audio * min(1.0, PEAK / np.abs(audio).max())).astype(np.float32),
         segments=tuple(_segment(start, utterance) for start, utterance in zip(starts, said, strict=True)),
-        sounds=sounds,
+        sounds=placed,
         flaw=flaw,
     )
 

@@ -13,6 +13,7 @@ from scipy.signal import butter, fftconvolve, sosfilt
 from event_detection_pipeline.config import SAMPLE_RATE
 
 Samples = NDArray[np.float32]
+Synthesiser = Callable[[np.random.Generator], Samples]
 
 BAR_PARTIALS = (1.0, 2.756, 5.404, 8.933)
 """Modes of a bar that is free at both ends, as in a door chime (Fletcher & Rossing, The Physics of Musical Instruments,
@@ -120,7 +121,7 @@ def music(rng: np.random.Generator) -> Samples:
     return _sequence(faded, np.arange(count) * beat)
 
 
-SOUNDS: dict[str, Callable[[np.random.Generator], Samples]] = {
+SOUNDS: dict[str, Synthesiser] = {
     "chime": chime,
     "knock": knock,
     "beep": beep,
@@ -130,7 +131,7 @@ SOUNDS: dict[str, Callable[[np.random.Generator], Samples]] = {
 }
 EVENT_SOUND = "chime"
 
-NEAR_MISSES: dict[str, Callable[[np.random.Generator], Samples]] = {
+NEAR_MISSES: dict[str, Synthesiser] = {
     "rising chime": rising_chime,
     "single stroke": single_stroke,
     "repeated stroke": repeated_stroke,
