@@ -1,6 +1,7 @@
 """Files that are there in full or not at all."""
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -25,6 +26,23 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def append_line(path: Path, record: object) -> None:
+    """Add a record as a line of JSON to a file, and wait until the disk has it.
+
+    A line that a power cut left unfinished is ended first, so that it spoils only itself.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = (json.dumps(record, ensure_ascii=False) + "\n").encode()
+    with path.open("ab+") as file:
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                line = b"\n" + line
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextlib.contextmanager

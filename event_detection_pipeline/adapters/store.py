@@ -1,24 +1,41 @@
 """The store: adapters as folders with versions that are never used twice, and a pointer to the promoted one.
 
 adapters/
-  sneeze_v1/  sneeze_v2/        immutable once there
+  sneeze_v1/  sneeze_v2/        immutable once there, sealed with SHA256SUMS
   sneeze_latest -> sneeze_v2    what scans use; replaced atomically
+  sneeze_latest.json            the same for what knows no links: object stores, copies, other programs
   sneeze_promotions.jsonl       when the pointer moved, from what to what, who moved it and why
+  sneeze_approvals.jsonl        who let which candidate be promoted, when and why
   .versions/sneeze_v3           numbers given out, also to trainings that failed
 """
 
 import contextlib
 import json
+import logging
 import re
 import secrets
+import shutil
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
+from filelock import FileLock
+from pydantic import TypeAdapter, ValidationError
+
+from event_detection_pipeline.adapters.seal import BrokenAdapter, seal, sync
 from event_detection_pipeline.config import EventSettings
 from event_detection_pipeline.errors import PipelineError
-from event_detection_pipeline.files import folder_in_full
+from event_detection_pipeline.files import append_line, folder_in_full, write_atomically
+
+logger = logging.getLogger(__name__)
+
+# Longer than any training: what is still a draft then was left behind by a crash.
+DRAFT_KEPT_SECONDS = 7 * 86_400.0
+
+Record = TypeVar("Record")
 
 
 class NoSuchAdapter(PipelineError):
@@ -51,6 +68,16 @@ class Promotion:
     at: str
     previous: str | None
     promoted: str
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A person's word that an adapter may be promoted."""
+
+    at: str
+    adapter: str
     by: str
     reason: str
 
@@ -111,35 +138,55 @@ class AdapterStore:
         version = self._take_number(event)
         with folder_in_full(self.root / str(version)) as draft:
             yield version, draft
+            seal(draft)
+        sync(self.root)
 
     def promoted(self, event: str) -> AdapterVersion | None:
-        """The adapter that scans use, or None before the first promotion."""
+        """The adapter that scans use, or None before the first promotion.
+
+        Raises:
+            BrokenAdapter: there is no link (this is a copy of a store), and `<event>_latest.json` cannot be read.
+        """
         pointer = self._pointer(event)
-        return AdapterVersion.parse(str(pointer.readlink())) if pointer.is_symlink() else None
+        if pointer.is_symlink():
+            return AdapterVersion.parse(str(pointer.readlink()))
+        described = pointer.with_suffix(".json")
+        if not described.is_file():
+            return None
+        try:
+            return AdapterVersion.parse(json.loads(described.read_text("utf-8"))["promoted"])
+        except (ValueError, KeyError, TypeError, NoSuchAdapter) as error:
+            raise BrokenAdapter(f"{described} does not name an adapter ({error}); promote one again") from None
 
     def promote(self, version: AdapterVersion, *, by: str, reason: str) -> Promotion:
-        """Point `<event>_latest` at the version. Promoting the promoted one again changes nothing but the history.
+        """Point `<event>_latest` at the version. Promoting the promoted one again only finishes what a crash left.
 
         Raises:
             NoSuchAdapter: it is not there.
         """
-        self.path(version)
-        previous = self.promoted(version.event)
-        promotion = Promotion(
-            datetime.now(UTC).isoformat(timespec="seconds"),
-            str(previous) if previous else None,
-            str(version),
-            by,
-            reason,
-        )
-        # History first: a crash between the two leaves a move on record that did not happen, which the next one shows;
-        # the other order would leave a move that nobody can undo.
-        with self._history(version.event).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(promotion)) + "\n")
-        beside = self.root / f".{version.event}_latest.{secrets.token_hex(4)}"
+        with self._lock():
+            self.path(version)
+            history = self.promotions(version.event)
+            if history and history[-1].promoted == str(version):
+                self._point(history[-1])
+                return history[-1]
+            previous = self.promoted(version.event)
+            promotion = Promotion(_now(), str(previous) if previous else None, str(version), by, reason)
+            # History first: a crash after it leaves a move on record that did not happen, which `promotions` leaves
+            # out; the other order would leave a move that nobody can undo.
+            append_line(self._history(version.event), asdict(promotion))
+            self._point(promotion)
+            return promotion
+
+    def _point(self, promotion: Promotion) -> None:
+        version = AdapterVersion.parse(promotion.promoted)
+        pointer = self._pointer(version.event)
+        write_atomically(pointer.with_suffix(".json"), (json.dumps(asdict(promotion), indent=2) + "\n").encode())
+        # The link comes last: where it is, all the rest is.
+        beside = self.root / f".{pointer.name}.{secrets.token_hex(4)}"
         beside.symlink_to(str(version), target_is_directory=True)
-        beside.replace(self._pointer(version.event))
-        return promotion
+        beside.replace(pointer)
+        sync(self.root)
 
     def rollback(self, event: str, *, by: str, reason: str) -> Promotion:
         """Promote what was promoted before the current adapter.
@@ -159,11 +206,63 @@ class AdapterStore:
         )
 
     def promotions(self, event: str) -> list[Promotion]:
-        """The history of the pointer, oldest first."""
-        history = self._history(event)
-        if not history.is_file():
-            return []
-        return [Promotion(**json.loads(line)) for line in history.read_text(encoding="utf-8").splitlines()]
+        """The history of the pointer, oldest first: the moves that led to where it is.
+
+        A move on record that a crash prevented is left out, and so is a line that a crash cut short.
+        """
+        happened: list[Promotion] = []
+        pointer = self.promoted(event)
+        expected = str(pointer) if pointer else None
+        for promotion in reversed(_read_lines(self._history(event), Promotion)):
+            if promotion.promoted == expected:
+                happened.append(promotion)
+                expected = promotion.previous
+        return happened[::-1]
+
+    def approve(self, version: AdapterVersion, *, by: str, reason: str) -> Approval:
+        """Put on record that a person lets this adapter be promoted. It moves nothing.
+
+        Raises:
+            NoSuchAdapter: it is not there.
+        """
+        self.path(version)
+        approval = Approval(_now(), str(version), by, reason)
+        with self._lock():
+            append_line(self._approvals(version.event), asdict(approval))
+        return approval
+
+    def approval(self, version: AdapterVersion) -> Approval | None:
+        """The last approval of an adapter, or None."""
+        given = [one for one in _read_lines(self._approvals(version.event), Approval) if one.adapter == str(version)]
+        return given[-1] if given else None
+
+    def remove(self, version: AdapterVersion) -> None:
+        """Delete an adapter; its number stays taken, and what others wrote about it stays true.
+
+        Raises:
+            PipelineError: it is the promoted one.
+        """
+        with self._lock():
+            if self.promoted(version.event) == version:
+                raise PipelineError(f"{version} is the promoted adapter: it is never deleted")
+            # Out of sight in one step, so that nobody ever finds half an adapter.
+            hidden = self.root / f".{version}.removed"
+            self.path(version).rename(hidden)
+        shutil.rmtree(hidden, ignore_errors=True)
+
+    def clean_up(self) -> int:
+        """Delete what crashes left behind: half-deleted adapters and drafts a week old; how many there were."""
+        with self._lock():
+            left = [*self.root.glob(".*_v*.removed"), *self.root.glob(".*_latest.*")]
+            for draft in self.root.glob(".*_v*.draft"):
+                if time.time() - draft.stat().st_mtime > DRAFT_KEPT_SECONDS:
+                    left.append(draft)
+            for path in left:
+                if path.is_symlink() or path.is_file():
+                    path.unlink()
+                else:
+                    shutil.rmtree(path, ignore_errors=True)
+        return len(left)
 
     def _take_number(self, event: str) -> AdapterVersion:
         taken = self.root / ".versions"
@@ -184,8 +283,32 @@ class AdapterStore:
     def _history(self, event: str) -> Path:
         return self.root / f"{event}_promotions.jsonl"
 
+    def _approvals(self, event: str) -> Path:
+        return self.root / f"{event}_approvals.jsonl"
+
+    def _lock(self) -> FileLock:
+        # Two promotions at once, or one and a deletion, would leave pointer, description and history in disagreement.
+        self.root.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.root / ".lock")
+
     def _those_there_are(self, event: str) -> str:
         versions = self.versions(event)
         if not versions:
             return f"no adapter of event {event} has been trained yet: run the job retrain_adapter"
         return "there are " + ", ".join(str(version) for version in versions)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _read_lines(path: Path, kind: type[Record]) -> list[Record]:
+    """The records of a JSONL file; a line that is none (a power cut leaves half a line) is left out and logged."""
+    records = []
+    for number, line in enumerate(path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else (), 1):
+        try:
+            records.append(TypeAdapter(kind).validate_json(line))
+        except ValidationError:
+            if line:
+                logger.warning("line %d of %s was cut short and is left out", number, path)
+    return records

@@ -1,11 +1,13 @@
 """Versions are never used twice, the pointer always points at something whole."""
 
+import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from event_detection_pipeline.adapters.store import AdapterStore, AdapterVersion, NoSuchAdapter
+from event_detection_pipeline.errors import PipelineError
 
 
 def add(store: AdapterStore, event: str = "sneeze") -> AdapterVersion:
@@ -43,9 +45,8 @@ def test_a_failed_training_leaves_no_adapter_and_its_number_is_not_used_again(tm
 
 def test_a_deleted_version_is_not_given_out_again(tmp_path: Path) -> None:
     store = AdapterStore(tmp_path)
-    folder = store.path(add(store))
-    (folder / "README.md").unlink()
-    folder.rmdir()
+    store.remove(add(store))
+    assert store.versions("sneeze") == []
     assert str(add(store)) == "sneeze_v2"
 
 
@@ -79,6 +80,44 @@ def test_rolling_back_twice_goes_back_two_steps(tmp_path: Path) -> None:
     assert store.promoted("sneeze") == versions[0]
     with pytest.raises(NoSuchAdapter, match="no earlier promoted adapter"):
         store.rollback("sneeze", by="test", reason="more")
+
+
+def test_the_promoted_adapter_is_never_removed(tmp_path: Path) -> None:
+    store = AdapterStore(tmp_path)
+    version = add(store)
+    store.promote(version, by="test", reason="the first")
+    with pytest.raises(PipelineError, match="never deleted"):
+        store.remove(version)
+    assert store.path(version)
+
+
+def test_a_copy_without_links_knows_what_is_promoted(tmp_path: Path) -> None:
+    store = AdapterStore(tmp_path)
+    version = add(store)
+    store.promote(version, by="test", reason="the first")
+    (tmp_path / "sneeze_latest").unlink()
+    assert store.promoted("sneeze") == version
+    assert [one.promoted for one in store.promotions("sneeze")] == ["sneeze_v1"]
+
+
+def test_an_approval_is_kept_and_moves_nothing(tmp_path: Path) -> None:
+    store = AdapterStore(tmp_path)
+    first, second = add(store), add(store)
+    store.approve(first, by="ada", reason="heard ten flags of it")
+    approval = store.approval(first)
+    assert approval and (approval.by, approval.reason) == ("ada", "heard ten flags of it")
+    assert store.approval(second) is None
+    assert store.promoted("sneeze") is None
+
+
+def test_old_drafts_are_cleaned_up_and_young_ones_are_not(tmp_path: Path) -> None:
+    store = AdapterStore(tmp_path)
+    old, young = tmp_path / ".sneeze_v1.draft", tmp_path / ".sneeze_v2.draft"
+    for draft in (old, young):
+        draft.mkdir()
+    os.utime(old, (0, 0))
+    assert store.clean_up() == 1
+    assert (old.exists(), young.exists()) == (False, True)
 
 
 def test_what_is_not_there_cannot_be_promoted(tmp_path: Path) -> None:
