@@ -82,7 +82,13 @@ class LoraSettings(Section):
 
 
 class TrainingSettings(Section):
-    """How an adapter is trained."""
+    """How an adapter is trained.
+
+    The marker's first token counts `marker_weight` times in the loss. `event_share` is that of the clips with the event
+    among all that are drawn (None: as many as there are), `hard_negative_weight` how often a clip with another sound is
+    drawn against one with only speech, `augmented_copies` how many variants of each clip are made. `state_cache_gb` is
+    how large the states of the frozen layers, which later trainings use again, may become on disk.
+    """
 
     epochs: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0.0)
@@ -91,6 +97,11 @@ class TrainingSettings(Section):
     warmup_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
     max_grad_norm: float = Field(default=1.0, gt=0.0)
     patience_epochs: int = Field(default=3, ge=1)
+    marker_weight: float = Field(default=5.0, gt=0.0)
+    event_share: float | None = Field(default=None, gt=0.0, lt=1.0)
+    hard_negative_weight: float = Field(default=1.0, gt=0.0)
+    augmented_copies: int = Field(default=0, ge=0)
+    state_cache_gb: float = Field(default=20.0, ge=0.0)
     seed: int = 0
 
 
@@ -117,6 +128,17 @@ class EvaluationSettings(Section):
     transcribed_clips: int = Field(default=24, ge=0)
 
 
+class AdapterSettings(Section):
+    """When adapters are promoted, and how many are kept.
+
+    With `require_approval` a candidate that passed the gate waits until a person approves it. `adapters prune` keeps
+    the `keep` newest adapters of an event, and all that something still refers to.
+    """
+
+    require_approval: bool = False
+    keep: int = Field(default=5, ge=1)
+
+
 class ScanSettings(Section):
     """How new conversations are scanned."""
 
@@ -129,7 +151,7 @@ class ReviewSettings(Section):
 
     `allowed_origins` are other addresses (http://chronicle.local:5173) whose pages may answer: Chronicle's own front
     end, or a proxy in front of this server. `token` is asked for on any address but this machine's own; without one,
-    one is made.
+    one is made. With `user_id` only that user's conversations are shown, heard and answered.
     """
 
     host: str = Field(default="127.0.0.1", min_length=1)
@@ -138,6 +160,7 @@ class ReviewSettings(Section):
     allowed_origins: tuple[str, ...] = ()
     order: Literal["uncertain", "newest"] = "uncertain"
     stash_copy_audio: bool = False
+    user_id: str | None = Field(default=None, min_length=1)
 
 
 class AutomationSettings(Section):
@@ -211,6 +234,7 @@ class Settings(BaseSettings):
     lora: LoraSettings = LoraSettings()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    adapters: AdapterSettings = AdapterSettings()
     scan: ScanSettings = ScanSettings()
     review: ReviewSettings = ReviewSettings()
     automation: AutomationSettings = AutomationSettings()
@@ -262,6 +286,14 @@ class Settings(BaseSettings):
     @property
     def evaluation_dir(self) -> Path:
         return self.data_dir / "evaluations"
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        return self.data_dir / "checkpoints"
+
+    @property
+    def state_cache_dir(self) -> Path:
+        return self.data_dir / "cache" / "encoder-states"
 
     def event(self, name: str) -> EventSettings:
         """The event of that name. Raises SettingsError that lists the known ones."""
