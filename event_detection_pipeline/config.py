@@ -151,7 +151,8 @@ class ReviewSettings(Section):
 
     `allowed_origins` are other addresses (http://chronicle.local:5173) whose pages may answer: Chronicle's own front
     end, or a proxy in front of this server. `token` is asked for on any address but this machine's own; without one,
-    one is made. With `user_id` only that user's conversations are shown, heard and answered.
+    one is made. With `user_id` only that user's conversations are shown, heard and answered. The false positive rate of
+    the last `drift_answers` answers is compared with that of those before.
     """
 
     host: str = Field(default="127.0.0.1", min_length=1)
@@ -161,6 +162,7 @@ class ReviewSettings(Section):
     order: Literal["uncertain", "newest"] = "uncertain"
     stash_copy_audio: bool = False
     user_id: str | None = Field(default=None, min_length=1)
+    drift_answers: int = Field(default=30, ge=5)
 
 
 class AutomationSettings(Section):
@@ -286,6 +288,10 @@ class Settings(BaseSettings):
     @property
     def evaluation_dir(self) -> Path:
         return self.data_dir / "evaluations"
+
+    @property
+    def metrics_dir(self) -> Path:
+        return self.data_dir / "metrics"
 
     @property
     def checkpoint_dir(self) -> Path:
