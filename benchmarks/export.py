@@ -8,27 +8,19 @@ what the original export implies, as well as it can be done in a loop: entry aft
 conversation and writes the same clips (checked, sample by sample). Each measurement runs in a process of its own.
 """
 
-import argparse
-import json
-import multiprocessing
-import os
-import platform
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
-import psutil
 from pymongo.database import Database
 
+from benchmarks.common import database_server, finish, measured, parser, print_row
 from event_detection_pipeline.chronicle.audio import conversation_audio, decode
 from event_detection_pipeline.chronicle.database import AUDIO_CHUNKS, CONVERSATIONS, TRAINING_STASH, connect
 from event_detection_pipeline.chronicle.queries import iter_stash
@@ -45,9 +37,8 @@ CHUNK_SECONDS = 10
 LENGTHS = {20: 25, 60: 25, 180: 25, 600: 17, 1800: 6, 7200: 2}
 QUICK_LENGTHS = {20: 4, 60: 3, 180: 2, 600: 1}
 NEW_ENTRIES = 50
-NAIVE_ENTRIES = 200
+NAIVE_ENTRIES = 100
 _PAUSE_SECONDS = 0.6
-_SAMPLE_SECONDS = 0.05
 _TOLERANCE = 2 / 2**15  # two steps of 16-bit audio
 
 
@@ -169,49 +160,6 @@ def naive(uri: str, name: str, data_dir: Path, entries: int) -> int:
     return written
 
 
-def measured(function: Callable[..., int], *arguments: object) -> tuple[float, float, int]:
-    """Seconds, peak memory in MB of all its processes together, and the result."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(sender, function, arguments))
-    process.start()
-    sender.close()
-    tree, peak = psutil.Process(process.pid), 0
-    while not receiver.poll(_SAMPLE_SECONDS) and process.is_alive():
-        peak = max(peak, _memory(tree))
-    try:
-        seconds, result = receiver.recv()
-    except EOFError:
-        raise SystemExit(f"{function.__name__} failed") from None
-    process.join()
-    return seconds, peak / 2**20, result
-
-
-def _measure(sender: Connection, function: Callable[..., int], arguments: tuple[object, ...]) -> None:
-    start = time.perf_counter()
-    result = function(*arguments)
-    sender.send((time.perf_counter() - start, result))
-
-
-def _memory(process: psutil.Process) -> int:
-    """Bytes that the process and its children hold for themselves (USS: shared libraries do not count)."""
-    total = 0
-    for one in (process, *process.children(recursive=True)):
-        with suppress(psutil.Error):
-            total += one.memory_full_info().uss
-    return total
-
-
-def serve(storage: str, sender: Connection) -> None:
-    """A MongoDB server, as far from the measured processes as Chronicle's is."""
-    from secantus import SecantusDBServer
-
-    with SecantusDBServer(storage_path=storage, cache_size="2G") as server:
-        sender.send(server.uri)
-        while True:
-            time.sleep(3600)
-
-
 def run(
     uri: str, folder: Path, sizes: list[int], lengths: dict[int, int], naive_entries: int
 ) -> Iterator[dict[str, Any]]:
@@ -259,30 +207,15 @@ def ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="short histories of short conversations, under a minute")
-    parser.add_argument("--json", type=Path, help="write rows, ratios and machine here")
-    options = parser.parse_args()
+    options = parser(__doc__).parse_args()
     sizes = [10, 60] if options.quick else [200, 1000, 5000]
     lengths = QUICK_LENGTHS if options.quick else LENGTHS
-    context = multiprocessing.get_context("spawn")
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        receiver, sender = context.Pipe(duplex=False)
-        server = context.Process(target=serve, args=(f"{folder}/mongodb", sender), daemon=True)
-        server.start()
-        try:
-            for row in run(receiver.recv(), Path(folder), sizes, lengths, NAIVE_ENTRIES):
-                rows.append(row)
-                print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-        finally:
-            server.terminate()
-    headline = ratios(rows)
-    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
-    print("\n".join(f"{name}: {value}" for name, value in headline.items()))
-    if options.json:
-        result = {"rows": rows, "ratios": headline, "machine": machine}
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    with tempfile.TemporaryDirectory() as folder, database_server() as uri:
+        for row in run(uri, Path(folder), sizes, lengths, NAIVE_ENTRIES):
+            rows.append(row)
+            print_row(row)
+    finish(rows, ratios(rows), options.json)
 
 
 if __name__ == "__main__":

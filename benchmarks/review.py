@@ -4,29 +4,19 @@ python -m benchmarks.review            50 people, 10 000 cards, 30 s
 python -m benchmarks.review --quick    20 people, 1 000 cards, 5 s
 """
 
-import argparse
-import json
-import multiprocessing
-import os
-import platform
 import random
 import socket
-import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import uvicorn
-from secantus import SecantusDBServer
 
+from benchmarks.common import database_server, finish, parser
 from event_detection_pipeline.chronicle.database import connect
 from event_detection_pipeline.config import EventSettings, Settings
 from event_detection_pipeline.review.app import create_app
@@ -37,10 +27,7 @@ THINK_SECONDS = (1.0, 3.0)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="under half a minute")
-    parser.add_argument("--json", type=Path, help="write the results there")
-    options = parser.parse_args()
+    options = parser(__doc__).parse_args()
     people, cards, seconds = (20, 1_000, 5.0) if options.quick else (50, 10_000, 30.0)
     with database_server() as uri:
         database = connect(uri, "benchmark")
@@ -50,41 +37,16 @@ def main() -> None:
         result = measure(create_app(database, Settings(events=(EventSettings(name="sneeze"),))), people, seconds)
         answered = database["event_reviews"].count_documents({"answer": {"$ne": None}})
     rows, shown, errors = result
-    for row in rows:
-        print(f"{row['call']:<8} {row['calls']:>6} calls  p50 {row['p50_ms']:7.1f} ms  p95 {row['p95_ms']:7.1f} ms")
     twice = sum(count > 1 for count in shown.values())
     print(f"{people} people, {cards} cards, {seconds:g} s: {answered} answers ({answered / seconds:.0f}/s), ", end="")
     print(f"{len(errors)} errors, {twice} cards shown to two people")
     for error, count in Counter(errors).most_common(3):
         print(f"  {count} x {error}")
-    if options.json:
-        ratios = {
-            "error_share": len(errors) / sum(row["calls"] for row in rows),
-            "shown_twice": twice / max(len(shown), 1),
-        }
-        machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "platform": platform.platform()}
-        options.json.write_text(json.dumps({"rows": rows, "ratios": ratios, "machine": machine}, indent=2))
-
-
-@contextmanager
-def database_server() -> Iterator[str]:
-    """A database server in a process of its own; its address."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=run_database, args=(there,))
-    process.start()
-    try:
-        yield here.recv()
-    finally:
-        here.send("stop")
-        process.join(20)
-
-
-def run_database(pipe: Connection) -> None:
-    """Serve until something comes through the pipe."""
-    with tempfile.TemporaryDirectory() as folder, SecantusDBServer(storage_path=folder) as mongodb:
-        pipe.send(mongodb.uri)
-        pipe.recv()
+    ratios = {
+        "error_share": len(errors) / sum(row["calls"] for row in rows),
+        "shown_twice": twice / max(len(shown), 1),
+    }
+    finish(rows, ratios, options.json)
 
 
 def measure(app: Any, people: int, seconds: float) -> tuple[list[dict[str, Any]], Counter[str], list[str]]:
@@ -141,8 +103,8 @@ def measure(app: Any, people: int, seconds: float) -> tuple[list[dict[str, Any]]
         {
             "call": name,
             "calls": len(taken),
-            "p50_ms": float(np.percentile(taken, 50)),
-            "p95_ms": float(np.percentile(taken, 95)),
+            "p50_ms": round(float(np.percentile(taken, 50))),
+            "p95_ms": round(float(np.percentile(taken, 95))),
         }
         for name, taken in sorted(times.items())
     ]

@@ -1,0 +1,102 @@
+"""What all benchmarks share: a database server, a measurement in a process of its own, the table, the JSON result."""
+
+import json
+import multiprocessing
+import os
+import platform
+import tempfile
+import time
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+_SAMPLE_SECONDS = 0.05
+
+
+def parser(description: str | None) -> ArgumentParser:
+    """A command line with --quick and --json."""
+    options = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
+    options.add_argument("--quick", action="store_true", help="the same in small, to see that it runs")
+    options.add_argument("--json", type=Path, help="write rows, ratios and machine here")
+    return options
+
+
+def measured(function: Callable[..., Any], *arguments: object) -> tuple[float, float, Any]:
+    """Call a top-level function in a new process: seconds, peak memory of all its processes in MB, and its result."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_measure, args=(sender, function, arguments))
+    process.start()
+    sender.close()
+    tree, peak = psutil.Process(process.pid), 0
+    while not receiver.poll(_SAMPLE_SECONDS) and process.is_alive():
+        peak = max(peak, _memory(tree))
+    try:
+        seconds, result = receiver.recv()
+    except EOFError:
+        raise SystemExit(f"{function.__name__} failed") from None
+    process.join()
+    return seconds, peak / 2**20, result
+
+
+@contextmanager
+def database_server() -> Iterator[str]:
+    """A MongoDB server as far from the measured process as Chronicle's is: in a process of its own. Its address."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_run_database, args=(there,), daemon=True)
+    process.start()
+    try:
+        yield here.recv()
+    finally:
+        here.send("stop")
+        process.join(20)
+
+
+def print_row(row: Mapping[str, Any]) -> None:
+    """A row as soon as it is known: benchmarks take minutes."""
+    print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+
+
+def finish(rows: Sequence[Mapping[str, Any]], ratios: Mapping[str, float], file: Path | None) -> None:
+    """Print the table and the headline, and write all of it to `file`, if one is given."""
+    if rows:
+        print()
+        print("| " + " | ".join(rows[0]) + " |")
+        print("| " + " | ".join("---" for _ in rows[0]) + " |")
+        for row in rows:
+            print("| " + " | ".join(str(value) for value in row.values()) + " |")
+    print("\n".join(f"{name}: {value}" for name, value in ratios.items()))
+    if file:
+        machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
+        result = {"rows": list(rows), "ratios": dict(ratios), "machine": machine}
+        file.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def _run_database(pipe: Connection) -> None:
+    """Serve until something comes through the pipe."""
+    from secantus import SecantusDBServer
+
+    with tempfile.TemporaryDirectory() as folder, SecantusDBServer(storage_path=folder, cache_size="2G") as server:
+        pipe.send(server.uri)
+        pipe.recv()
+
+
+def _measure(sender: Connection, function: Callable[..., Any], arguments: tuple[object, ...]) -> None:
+    start = time.perf_counter()
+    result = function(*arguments)
+    sender.send((time.perf_counter() - start, result))
+
+
+def _memory(process: psutil.Process) -> int:
+    """Bytes that the process and its children hold for themselves (USS: shared libraries do not count)."""
+    total = 0
+    for one in (process, *process.children(recursive=True)):
+        with suppress(psutil.Error):
+            total += one.memory_full_info().uss
+    return total

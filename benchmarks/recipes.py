@@ -1,0 +1,158 @@
+"""Which recipe detects best: training recipes on the same clips, several seeds each; what came of it is in
+docs/recipes.md.
+
+    python -m benchmarks.recipes --quick
+    python -m benchmarks.recipes --json results.json
+    python -m benchmarks.recipes --recipes default,probe --seeds 5 --recordings my_sounds
+
+A seed decides the clips as well as the training. Each training runs in a process of its own, so that its memory can be
+told. Speakers and sounds of the test are never heard in training, and the other sounds are near misses (labelled.py).
+"""
+
+import os
+import statistics
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from sklearn.metrics import roc_curve
+
+from benchmarks.common import finish, measured, parser, print_row
+from benchmarks.labelled import EVENT, FULL, QUICK, labelled_clips
+from event_detection_pipeline.clips.manifest import read_manifest, write_manifest
+from event_detection_pipeline.config import LoraSettings, TrainingSettings
+from event_detection_pipeline.demo.base_model import ensure_base_model
+
+FALSE_ALARM_RATE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to make a detector: an adapter, the probe on frozen states, or the base model as it is."""
+
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    detector: Literal["adapter", "probe", "bare"] = "adapter"
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "default": Recipe(),
+    "original": Recipe(
+        LoraSettings(rank=64, alpha=64, part="both", adapt_from_layer=0, target_modules=("q_proj", "v_proj")),
+        TrainingSettings(learning_rate=1e-4, weight_decay=0.001, marker_weight=1.0),
+    ),
+    "whole encoder": Recipe(LoraSettings(adapt_from_layer=0)),
+    "last layer": Recipe(LoraSettings(adapt_from_layer=3)),
+    "decoder": Recipe(LoraSettings(part="decoder")),
+    "both": Recipe(LoraSettings(part="both")),
+    "rank 4": Recipe(LoraSettings(rank=4, alpha=8)),
+    "attention only": Recipe(LoraSettings(target_modules=("q_proj", "v_proj"))),
+    "slower": Recipe(training=TrainingSettings(learning_rate=3e-4)),
+    "marker counts 1": Recipe(training=TrainingSettings(marker_weight=1.0)),
+    "augmented": Recipe(training=TrainingSettings(augmented_copies=2)),
+    "balanced": Recipe(training=TrainingSettings(event_share=0.5)),
+    "hard negatives x2": Recipe(training=TrainingSettings(hard_negative_weight=2.0)),
+    "probe": Recipe(detector="probe"),
+    "bare model": Recipe(detector="bare"),
+}
+QUICK_RECIPES = ("default", "probe")
+
+
+def run_recipe(recipe: Recipe, manifest: Path, base_model: Path) -> dict[str, float]:
+    """Train on the manifest's training clips and score its test clips; AP, recall at 5 % false alarms."""
+    from event_detection_pipeline.adapters.candidate import load_examples
+    from event_detection_pipeline.adapters.device import choose_compute
+    from event_detection_pipeline.adapters.marker import marker_of
+    from event_detection_pipeline.adapters.metrics import average_precision
+    from event_detection_pipeline.adapters.probe import fit, pooled_states
+    from event_detection_pipeline.adapters.scoring import score_examples
+    from event_detection_pipeline.adapters.train import train_adapter
+    from event_detection_pipeline.adapters.whisper import load_whisper
+
+    splits, _ = load_examples(read_manifest(manifest, source_tag=EVENT.source_tag), EVENT)
+    whisper = load_whisper(str(base_model), choose_compute())
+    marker = marker_of(whisper.tokenizer, EVENT.target_token)
+    steps = 0
+    if recipe.detector == "probe":
+        both = [*splits["train"], *splits["validation"]]
+        probe = fit(pooled_states(whisper, both), [one.contains_event for one in both])
+        scores = probe.scores(pooled_states(whisper, splits["test"]))
+    else:
+        model: Any = whisper.model
+        if recipe.detector == "adapter":
+            trained = train_adapter(
+                whisper, marker, splits["train"], splits["validation"], lora=recipe.lora, settings=recipe.training
+            )
+            model, steps = trained.model, trained.steps
+        scores = [found.score for found in score_examples(model, whisper, marker, splits["test"])]
+    truth = [one.contains_event for one in splits["test"]]
+    return {
+        "average_precision": average_precision(truth, scores) or 0.0,
+        "recall": recall_at(truth, scores, FALSE_ALARM_RATE),
+        "steps": steps,
+    }
+
+
+def recall_at(truth: Sequence[bool], scores: Sequence[float], false_alarm_rate: float) -> float:
+    """The highest recall of any threshold whose false-alarm rate is at most that."""
+    false_alarms, recall, _ = roc_curve(truth, scores)
+    return float(np.max(recall[false_alarms <= false_alarm_rate]))
+
+
+def row_of(name: str, runs: Sequence[tuple[float, float, dict[str, float]]]) -> dict[str, Any]:
+    """Means over the seeds, and the lowest and highest average precision."""
+    precisions = [found["average_precision"] for _, _, found in runs]
+    return {
+        "recipe": name,
+        "ap": round(statistics.mean(precisions), 3),
+        "ap_lowest": round(min(precisions), 3),
+        "ap_highest": round(max(precisions), 3),
+        "recall_at_5_percent_false_alarms": round(statistics.mean(found["recall"] for _, _, found in runs), 3),
+        "steps": round(statistics.mean(found["steps"] for _, _, found in runs)),
+        "seconds": round(statistics.mean(seconds for seconds, _, _ in runs), 1),
+        "peak_mb": round(max(memory for _, memory, _ in runs)),
+    }
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--recipes", help="names with commas between; default: all")
+    options.add_argument("--seeds", type=int, default=3, help="how many (default: 3)")
+    options.add_argument("--recordings", type=Path, help="a folder with event/ and other/ recordings of your own")
+    chosen = options.parse_args()
+    names = chosen.recipes.split(",") if chosen.recipes else QUICK_RECIPES if chosen.quick else tuple(RECIPES)
+    unknown = set(names) - set(RECIPES)
+    if unknown:
+        raise SystemExit(f"no such recipe: {', '.join(sorted(unknown))}; there are {', '.join(RECIPES)}")
+    seeds = range(1 if chosen.quick else chosen.seeds)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        base_model = ensure_base_model(Path(folder) / "base")
+        manifests = [_manifest(Path(folder) / str(seed), seed, chosen.quick, chosen.recordings) for seed in seeds]
+        for name in names:
+            runs = []
+            for seed, manifest in zip(seeds, manifests, strict=True):
+                recipe = RECIPES[name]
+                settings = recipe.training.model_copy(update={"seed": seed} | ({"epochs": 2} if chosen.quick else {}))
+                runs.append(measured(run_recipe, replace(recipe, training=settings), manifest, base_model))
+            rows.append(row_of(name, runs))
+            print_row(rows[-1])
+    precision = {row["recipe"]: row["ap"] for row in rows}
+    rivals = [name for name in ("original", "probe") if {name, "default"} <= precision.keys()]
+    gains = {f"ap_gain_over_{name}": round(precision["default"] - precision[name], 3) for name in rivals}
+    finish(rows, gains, chosen.json)
+
+
+def _manifest(folder: Path, seed: int, quick: bool, recordings: Path | None) -> Path:
+    folder.mkdir()
+    path = folder / "manifest.jsonl"
+    write_manifest(path, labelled_clips(folder, QUICK if quick else FULL, seed=seed, recordings=recordings))
+    return path
+
+
+if __name__ == "__main__":
+    main()
