@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server that lives as long as the test session."""
+    """The address of a server that lives as long as the test session: $MONGODB_TEST_URI, or an embedded one."""
+    if uri := os.environ.get("MONGODB_TEST_URI"):
+        yield uri
+        return
     with SecantusDBServer(storage_path=str(tmp_path_factory.mktemp("mongodb"))) as server:
         yield server.uri
 
