@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from bson import ObjectId
 from pymongo.database import Database
 
 from event_detection_pipeline.chronicle.database import AUDIO_CHUNKS, CONVERSATIONS, TRAINING_STASH
@@ -30,9 +31,15 @@ _CONVERSATION_FIELDS = {
 }
 
 
-def count_stash(database: Database[dict[str, Any]]) -> int:
-    """How many entries the training stash holds."""
-    return database[TRAINING_STASH].count_documents({})
+def count_stash(database: Database[dict[str, Any]], *, after: str = "") -> int:
+    """How many entries the training stash holds, or how many that are newer than the entry `after`."""
+    return database[TRAINING_STASH].count_documents({"_id": {"$gt": _stored_id(after)}} if after else {})
+
+
+def newest_id(database: Database[dict[str, Any]], collection: str) -> str:
+    """The id of a collection's newest document, "" if it is empty. Ids are given in order, and they have an index."""
+    newest = database[collection].find_one({}, {"_id": 1}, sort=[("_id", -1)])
+    return str(newest["_id"]) if newest else ""
 
 
 def iter_stash(database: Database[dict[str, Any]], *, batch_size: int = 100) -> Iterator[Document]:
@@ -74,3 +81,7 @@ def has_audio(database: Database[dict[str, Any]], conversation_id: str) -> bool:
     """Whether any audio chunk of the conversation is left."""
     query = {"conversation_id": conversation_id, "deleted": {"$ne": True}}
     return database[AUDIO_CHUNKS].find_one(query, {"_id": 1}) is not None
+
+
+def _stored_id(text: str) -> ObjectId | str:
+    return ObjectId(text) if ObjectId.is_valid(text) else text

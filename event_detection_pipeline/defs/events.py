@@ -6,9 +6,8 @@ import dagster as dg
 
 from event_detection_pipeline.config import EventSettings, Settings, load_settings
 
-_NAMES = [event.name for event in load_settings().events]
-
-EVENT_PARTITIONS = dg.StaticPartitionsDefinition(_NAMES) if len(_NAMES) > 1 else None
+EVENT_NAMES = tuple(event.name for event in load_settings().events)
+EVENT_PARTITIONS = dg.StaticPartitionsDefinition(list(EVENT_NAMES)) if len(EVENT_NAMES) > 1 else None
 
 
 def event_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, settings: Settings) -> EventSettings:
@@ -16,8 +15,11 @@ def event_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, 
     return settings.event(context.partition_key) if context.has_partition_key else settings.events[0]
 
 
+def partition_of(event: str) -> str | None:
+    """The partition that holds an event, None where there are none."""
+    return event if EVENT_PARTITIONS else None
+
+
 def run_requests(run_key: str) -> Sequence[dg.RunRequest]:
     """One request for each event; Dagster runs each key once."""
-    if EVENT_PARTITIONS is None:
-        return [dg.RunRequest(run_key=run_key)]
-    return [dg.RunRequest(run_key=f"{run_key}-{name}", partition_key=name) for name in _NAMES]
+    return [dg.RunRequest(run_key=f"{run_key}-{name}", partition_key=partition_of(name)) for name in EVENT_NAMES]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, TRAINING_STASH
+from event_detection_pipeline.chronicle.queries import newest_id
 from event_detection_pipeline.clips.recordings import list_recordings
 from event_detection_pipeline.defs.common import OWNERS
 from event_detection_pipeline.defs.resources import MongoResource, SettingsResource
@@ -32,16 +33,15 @@ _SPECS = {
 )
 def chronicle(context: dg.AssetExecutionContext, mongo: MongoResource) -> Iterator[dg.ObserveResult]:
     """Count the documents of each collection and note the newest: together they are its data version."""
-    database = mongo.open()
-    for key in context.selected_asset_keys:
-        name = key.to_user_string()
-        count = database[name].estimated_document_count()
-        newest = database[name].find_one({}, {"_id": 1}, sort=[("_id", -1)])
-        yield dg.ObserveResult(
-            asset_key=key,
-            data_version=dg.DataVersion(f"{count}-{newest['_id'] if newest else 'empty'}"),
-            metadata={"documents": count},
-        )
+    with mongo.for_step(context) as database:
+        for key in context.selected_asset_keys:
+            name = key.to_user_string()
+            count = database[name].estimated_document_count()
+            yield dg.ObserveResult(
+                asset_key=key,
+                data_version=dg.DataVersion(f"{count}-{newest_id(database, name) or 'empty'}"),
+                metadata={"documents": count},
+            )
 
 
 @dg.multi_observable_source_asset(

@@ -1,0 +1,66 @@
+"""A household for sensors: its settings, its database as a resource, and trainings that take no time."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from pymongo.database import Database
+
+from event_detection_pipeline.chronicle.database import TRAINING_STASH
+from event_detection_pipeline.chronicle.queries import newest_id
+from event_detection_pipeline.config import CONFIG_ENV
+from event_detection_pipeline.defs.lineage import NEWEST_STASH_ENTRY
+from event_detection_pipeline.defs.resources import MongoResource
+
+CONFIG = """\
+min_samples = 10
+[automation]
+retrain_after_new_samples = 20
+retrain_attempts = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def _settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "event_detection.toml"
+    file.write_text(CONFIG)
+    monkeypatch.setenv(CONFIG_ENV, str(file))
+
+
+@pytest.fixture
+def instance():
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+@pytest.fixture
+def mongo(database: Database[dict[str, Any]]) -> MongoResource:
+    host, port = database.client.address or ("", 0)
+    return MongoResource(uri=f"mongodb://{host}:{port}", database=database.name)
+
+
+@pytest.fixture
+def train(instance: dg.DagsterInstance, database: Database[dict[str, Any]]) -> Callable[..., dg.ExecuteInProcessResult]:
+    """Run the assets between the stash and the verdict, as a person would, with nothing in them but their lineage."""
+
+    @dg.asset
+    def training_clips() -> dg.MaterializeResult:
+        return dg.MaterializeResult(metadata={NEWEST_STASH_ENTRY: newest_id(database, TRAINING_STASH)})
+
+    @dg.asset(deps=[training_clips])
+    def training_manifest() -> None: ...
+
+    @dg.asset(deps=[training_manifest])
+    def candidate_adapter() -> None: ...
+
+    @dg.asset(deps=[candidate_adapter])
+    def adapter_evaluation() -> None: ...
+
+    assets = [training_clips, training_manifest, candidate_adapter, adapter_evaluation]
+
+    def run(*names: str) -> dg.ExecuteInProcessResult:
+        return dg.materialize(assets, instance=instance, selection=list(names) if names else None)
+
+    return run
