@@ -194,16 +194,23 @@ class AdapterStore:
         Raises:
             NoSuchAdapter: there was nothing before it.
         """
+        previous = self.before(event)
+        if previous is None:
+            raise NoSuchAdapter(
+                f"event {event} has no earlier promoted adapter to go back to; {self._those_there_are(event)}"
+            )
+        return self.promote(previous, by=by, reason=reason)
+
+    def before(self, event: str) -> AdapterVersion | None:
+        """What was promoted before the current adapter, None where nothing was."""
         current = self.promoted(event)
         for promotion in reversed(self.promotions(event)):
             # Only moves forward count: rolling back twice goes back two steps, not to and fro.
             if promotion.previous and promotion.promoted == str(current):
                 previous = AdapterVersion.parse(promotion.previous)
                 if previous < AdapterVersion.parse(promotion.promoted):
-                    return self.promote(previous, by=by, reason=reason)
-        raise NoSuchAdapter(
-            f"event {event} has no earlier promoted adapter to go back to; {self._those_there_are(event)}"
-        )
+                    return previous
+        return None
 
     def promotions(self, event: str) -> list[Promotion]:
         """The history of the pointer, oldest first: the moves that led to where it is.

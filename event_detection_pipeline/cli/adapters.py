@@ -1,5 +1,6 @@
-"""Commands on the adapters there are: list, show, promote, rollback, compare."""
+"""Commands on the adapters there are: list, show, promote, rollback, prune, compare."""
 
+import getpass
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from event_detection_pipeline.cli.shared import (
     EventOption,
     JsonOption,
     console,
+    open_database,
     print_json,
     print_table,
     settings_with,
@@ -18,8 +20,12 @@ from event_detection_pipeline.cli.shared import (
 from event_detection_pipeline.errors import PipelineError
 
 app = typer.Typer(
-    help="List, show, promote, roll back and compare adapters.", no_args_is_help=True, context_settings=CONTEXT
+    help="List, show, promote, roll back, prune and compare adapters.", no_args_is_help=True, context_settings=CONTEXT
 )
+
+ByOption = Annotated[
+    str | None, typer.Option("--by", help="Who you are; kept in the history. Default: the user's name here.")
+]
 
 
 @app.command("list")
@@ -62,38 +68,85 @@ def show(adapter: Annotated[str, typer.Argument(help="Such as sneeze_v3.")], as_
 @app.command()
 def promote(
     adapter: Annotated[str, typer.Argument(help="Such as sneeze_v3.")],
-    force: Annotated[bool, typer.Option("--force", help="Even if it did not pass the gate.")] = False,
+    approve: Annotated[
+        bool, typer.Option("--approve", help="Approve it, where adapters.require_approval asks.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if it did not pass the gate; kept in the history.")
+    ] = False,
     reason: Annotated[str, typer.Option(help="Kept in the history.")] = "by hand",
+    by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let scans use this adapter. One that did not pass the gate needs --force."""
+    """Let scans use this adapter. One that did not pass the gate needs --force, one that nobody approved --approve."""
+    from event_detection_pipeline.adapters.promotion import verdict_on
     from event_detection_pipeline.adapters.store import AdapterStore, AdapterVersion
-    from event_detection_pipeline.adapters.verdict import evaluation_path, read_verdict
 
     settings = settings_with()
     version = AdapterVersion.parse(adapter)
     store = AdapterStore(settings.adapter_dir)
     store.path(version)
-    verdict = read_verdict(evaluation_path(settings.evaluation_dir, version))
+    verdict = verdict_on(settings, version)
     if not force and (verdict is None or not verdict.passed):
         why = verdict.reason if verdict else "it has not been evaluated"
         raise PipelineError(f"{version} is not promoted: {why}. --force promotes it all the same")
+    if approve:
+        store.approve(version, by=by or _who(), reason=reason)
+    elif settings.adapters.require_approval and not force and store.approval(version) is None:
+        raise PipelineError(f"{version} is not promoted: nobody has approved it. --approve approves it")
     note = f"{reason} (forced)" if force else reason
-    _tell_promotion(store.promote(version, by="command line", reason=note), as_json)
+    _tell_promotion(store.promote(version, by=f"{by or _who()}, command line", reason=note), as_json)
 
 
 @app.command()
 def rollback(
     event: Annotated[str, typer.Argument(help="Name of the event.")],
     reason: Annotated[str, typer.Option(help="Kept in the history.")] = "rolled back by hand",
+    rescan: Annotated[
+        bool, typer.Option("--rescan", help="Take its unanswered flags back; the next scan decides on them anew.")
+    ] = False,
+    by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let scans use the adapter that was promoted before the current one."""
     from event_detection_pipeline.adapters.store import AdapterStore
+    from event_detection_pipeline.scan.withdraw import withdraw_flags
 
     settings = settings_with()
     settings.event(event)
-    _tell_promotion(AdapterStore(settings.adapter_dir).rollback(event, by="command line", reason=reason), as_json)
+    database = open_database(settings) if rescan else None
+    move = AdapterStore(settings.adapter_dir).rollback(event, by=f"{by or _who()}, command line", reason=reason)
+    _tell_promotion(move, as_json)
+    if database is not None:
+        withdrawn = withdraw_flags(database, str(move.previous))
+        console.print(f"{withdrawn} flags that nobody answered were taken back; the next scan decides on them anew")
+
+
+@app.command()
+def prune(
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="Newest to keep of each event; default: adapters.keep.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete adapters that nothing needs: neither promoted nor next for a rollback, not among the newest, no flags."""
+    from event_detection_pipeline.adapters.retention import prune as run_prune
+    from event_detection_pipeline.adapters.store import AdapterStore
+
+    settings = settings_with()
+    found = run_prune(
+        AdapterStore(settings.adapter_dir),
+        open_database(settings),
+        [event.name for event in settings.events],
+        keep or settings.adapters.keep,
+        dry_run=dry_run,
+    )
+    if as_json:
+        print_json([{"adapter": str(one.version), "deleted": one.why is None, "why": one.why} for one in found])
+        return
+    gone = "would be deleted" if dry_run else "deleted"
+    print_table(("adapter", ""), [(one.version, f"kept: {one.why}" if one.why else gone) for one in found])
 
 
 @app.command()
@@ -145,3 +198,10 @@ def _tell_promotion(promotion: Any, as_json: bool) -> None:
         print_json(asdict(promotion))
     else:
         console.print(f"scans now use {promotion.promoted} (before: {promotion.previous or 'none'})")
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have a number only
+        return "somebody"

@@ -10,6 +10,7 @@ from event_detection_pipeline.defs.promoted_adapter import promoted_adapter
 from event_detection_pipeline.defs.prune_history import prune_history
 from event_detection_pipeline.defs.resources import SettingsResource
 from event_detection_pipeline.defs.review_metrics import review_metrics
+from event_detection_pipeline.defs.rollback import rollback_adapter
 from event_detection_pipeline.defs.training_clips import training_clips
 from event_detection_pipeline.defs.training_manifest import training_manifest
 
@@ -85,4 +86,5 @@ JOBS = [
     scan_conversations,
     full_loop,
     prune_history,
+    rollback_adapter,
 ]

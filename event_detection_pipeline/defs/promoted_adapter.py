@@ -1,8 +1,14 @@
 """The adapter that scans use: `<event>_latest` moves to the newest candidate, atomically, if its evaluation passed the
-gate. The verdict is read again here, so that materializing by hand cannot slip a failed candidate through."""
+gate, and with `adapters.require_approval` if a person approved it. Both are read again here, so that materializing by
+hand cannot slip a candidate through."""
+
+from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
+from event_detection_pipeline.adapters.promotion import Decision, decide
+from event_detection_pipeline.adapters.store import AdapterStore
 from event_detection_pipeline.defs.adapter_evaluation import adapter_evaluation
 from event_detection_pipeline.defs.common import EXAMPLES, OWNERS, table
 from event_detection_pipeline.defs.events import EVENT_PARTITIONS, event_of
@@ -16,35 +22,46 @@ from event_detection_pipeline.defs.resources import AdapterStoreResource, Settin
     owners=OWNERS,
     deps=[adapter_evaluation],
     partitions_def=EVENT_PARTITIONS,
+    # A first candidate that waits for approval is no failure: what comes after it is skipped.
+    output_required=False,
 )
 def promoted_adapter(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: AdapterStoreResource
-) -> dg.MaterializeResult:
-    from event_detection_pipeline.adapters.verdict import evaluation_path, read_verdict
-
+) -> Iterator[dg.AssetObservation | dg.MaterializeResult]:
     values = settings.load()
     event = event_of(context, values)
     adapters = store.open()
-    version = adapters.newest(event.name)
-    verdict = read_verdict(evaluation_path(values.evaluation_dir, version))
-    if verdict is None:
-        raise dg.Failure(f"{version} has not been evaluated: materialize adapter_evaluation first", allow_retries=False)
-    if not verdict.passed:
-        raise dg.Failure(f"{version} did not pass the gate: {verdict.reason}", allow_retries=False)
-    if adapters.promoted(event.name) != version:
-        adapters.promote(version, by=f"run {context.run_id}", reason=verdict.reason)
-    history = adapters.promotions(event.name)
-    return dg.MaterializeResult(
-        data_version=dg.DataVersion(str(version)),
-        metadata={
-            "promoted": str(version),
-            "reason": verdict.reason,
-            "folder": dg.MetadataValue.path(adapters.path(version)),
-            "history": table(
-                [
-                    {"when": one.at, "from": one.previous or "none", "to": one.promoted, "why": one.reason}
-                    for one in history[-EXAMPLES:]
-                ]
-            ),
-        },
-    )
+    decision = decide(adapters, values, event.name)
+    context.log.info(decision.reason)
+    if decision.state == "refused":
+        raise dg.Failure(decision.reason, allow_retries=False)
+    if decision.state in ("promote", "promoted"):
+        adapters.promote(decision.version, by=f"run {context.run_id}", reason=decision.reason)
+    promoted = adapters.promoted(event.name)
+    metadata = _metadata(adapters, event.name, decision)
+    if promoted is None:
+        partition = context.partition_key if context.has_partition_key else None
+        yield dg.AssetObservation(context.asset_key, metadata=metadata, partition=partition)
+    else:
+        yield dg.MaterializeResult(data_version=dg.DataVersion(str(promoted)), metadata=metadata)
+
+
+def _metadata(adapters: AdapterStore, event: str, decision: Decision) -> dict[str, Any]:
+    promoted = adapters.promoted(event)
+    metadata: dict[str, Any] = {"promoted": str(promoted or "none yet")}
+    if decision.state in ("waiting", "withdrawn"):
+        metadata["candidate"] = f"{decision.version} ({decision.state})"
+    metadata["reason"] = decision.reason
+    if decision.state == "waiting":
+        metadata["how to approve"] = (
+            f"the Adapters tab of the review page, or `event-detection adapters promote {decision.version} --approve`"
+        )
+    if promoted:
+        metadata["folder"] = dg.MetadataValue.path(adapters.path(promoted))
+        metadata["history"] = table(
+            [
+                {"when": one.at, "from": one.previous or "none", "to": one.promoted, "who": one.by, "why": one.reason}
+                for one in adapters.promotions(event)[-EXAMPLES:]
+            ]
+        )
+    return metadata

@@ -1,5 +1,6 @@
 """What watches: the stash, new conversations, and what fails. Off until turned on in the UI."""
 
+from event_detection_pipeline.defs.sensors.approvals import approvals
 from event_detection_pipeline.defs.sensors.stash_growth import stash_growth
 
-SENSORS = [stash_growth]
+SENSORS = [approvals, stash_growth]

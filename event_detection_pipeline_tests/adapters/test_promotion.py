@@ -1,0 +1,80 @@
+"""What is promoted next: only what passed the gate, only what a person approved where that is asked for, and never
+again what was rolled back."""
+
+from pathlib import Path
+
+import pytest
+
+from event_detection_pipeline.adapters.promotion import decide
+from event_detection_pipeline.adapters.store import AdapterStore, NoSuchAdapter
+from event_detection_pipeline.config import AdapterSettings, EventSettings, Settings
+from event_detection_pipeline_tests.adapters.stored import add_adapter
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, events=(EventSettings(name="sneeze"),))
+
+
+@pytest.fixture
+def careful(settings: Settings) -> Settings:
+    return settings.model_copy(update={"adapters": AdapterSettings(require_approval=True)})
+
+
+@pytest.fixture
+def store(settings: Settings) -> AdapterStore:
+    return AdapterStore(settings.adapter_dir)
+
+
+def test_what_passed_the_gate_is_promoted_and_what_did_not_is_not(settings: Settings, store: AdapterStore) -> None:
+    with pytest.raises(NoSuchAdapter, match="no adapter of event sneeze has been trained"):
+        decide(store, settings, "sneeze")
+    add_adapter(settings)
+    assert decide(store, settings, "sneeze").state == "promote"
+    add_adapter(settings, passed=False)
+    decision = decide(store, settings, "sneeze")
+    assert (decision.state, str(decision.version)) == ("refused", "sneeze_v2")
+    assert "average precision 0.10 is too low" in decision.reason
+    add_adapter(settings, passed=None)
+    assert "sneeze_v3 has not been evaluated" in decide(store, settings, "sneeze").reason
+
+
+def test_an_approval_is_waited_for_and_names_who_gave_it(careful: Settings, store: AdapterStore) -> None:
+    version = add_adapter(careful)
+    assert decide(store, careful, "sneeze").state == "waiting"
+    store.approve(version, by="ada", reason="I listened to ten of its flags")
+    decision = decide(store, careful, "sneeze")
+    assert decision.state == "promote"
+    assert decision.reason.startswith("approved by ada: I listened to ten of its flags")
+
+
+def test_an_approval_helps_nothing_that_did_not_pass_the_gate(careful: Settings, store: AdapterStore) -> None:
+    store.approve(add_adapter(careful, passed=False), by="ada", reason="please")
+    assert decide(store, careful, "sneeze").state == "refused"
+
+
+def test_a_candidate_waits_on_while_a_newer_one_fails(careful: Settings, store: AdapterStore) -> None:
+    waiting = add_adapter(careful)
+    add_adapter(careful, passed=False)
+    assert (decide(store, careful, "sneeze").state, decide(store, careful, "sneeze").version) == ("waiting", waiting)
+    store.approve(waiting, by="ada", reason="good")
+    assert (decide(store, careful, "sneeze").state, decide(store, careful, "sneeze").version) == ("promote", waiting)
+
+
+@pytest.mark.parametrize("approved", [False, True])
+def test_what_was_rolled_back_comes_back_by_hand_only(
+    settings: Settings, careful: Settings, store: AdapterStore, approved: bool
+) -> None:
+    chosen = careful if approved else settings
+    passed_over = add_adapter(chosen)
+    for _ in range(2):
+        version = add_adapter(chosen)
+        store.approve(passed_over, by="ada", reason="good")
+        store.approve(version, by="ada", reason="good")
+        store.promote(decide(store, chosen, "sneeze").version, by="test", reason="next")
+    assert decide(store, chosen, "sneeze").state == "promoted"
+    store.rollback("sneeze", by="test", reason="false alarms")
+    decision = decide(store, chosen, "sneeze")
+    assert (decision.state, str(decision.version)) == ("withdrawn", "sneeze_v3")
+    add_adapter(chosen)
+    assert decide(store, chosen, "sneeze").state == ("waiting" if approved else "promote")

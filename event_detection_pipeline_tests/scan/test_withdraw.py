@@ -1,0 +1,34 @@
+"""Flags of a withdrawn adapter are taken back, unless a person answered or another adapter heard something."""
+
+from typing import Any
+
+from pymongo.database import Database
+
+from event_detection_pipeline.scan.withdraw import withdraw_flags
+from event_detection_pipeline_tests.review.flags import add_flagged, add_scan, version_of
+
+Db = Database[dict[str, Any]]
+
+
+def test_only_unanswered_flags_of_that_adapter_are_taken_back(database: Db) -> None:
+    alone, both, other = (add_flagged(database, adapter=adapter) for adapter in ("event_v2", "event_v2", "event_v1"))
+    add_scan(database, both, event="doorbell", adapter="doorbell_v1")
+    answered = add_flagged(database, adapter="event_v2")
+    of_answered = {"conversation_id": answered, "version_id": f"{answered}-v1", "event": "event"}
+    database["event_reviews"].insert_one(of_answered | {"answer": "rejected"})
+    undone = add_flagged(database, adapter="event_v2")
+    of_undone = {"conversation_id": undone, "version_id": f"{undone}-v1", "event": "event"}
+    database["event_reviews"].insert_one(of_undone | {"answer": None})
+    assert withdraw_flags(database, "event_v2") == 3
+    flags = {id_: version_of(database, id_)["maybe_anomaly"] for id_ in (alone, both, other, answered, undone)}
+    assert flags == {alone: None, both: True, other: True, answered: True, undone: None}
+    left = {(scan["conversation_id"], scan["adapter"]) for scan in database["event_scans"].find()}
+    assert left == {(both, "doorbell_v1"), (other, "event_v1"), (answered, "event_v2")}
+    assert withdraw_flags(database, "event_v2") == 0
+
+
+def test_an_answer_in_the_flag_alone_stays(database: Db) -> None:
+    conversation = add_flagged(database, adapter="event_v2")
+    database["conversations"].update_one({}, {"$set": {"transcript_versions.0.maybe_anomaly": "verified"}})
+    withdraw_flags(database, "event_v2")
+    assert version_of(database, conversation)["maybe_anomaly"] == "verified"
