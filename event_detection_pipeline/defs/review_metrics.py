@@ -1,12 +1,13 @@
 """How good the flags are in people's ears: accepted, rejected and waiting, by adapter and by week. A rejected flag is
-a false positive; its share of all reviewed flags is what a better adapter lowers."""
+a false positive; its share of all reviewed flags is what a better adapter lowers. The check warns when the promoted
+adapter raises more false alarms than it used to."""
 
 import dagster as dg
 
 from event_detection_pipeline.chronicle.database import EVENT_REVIEWS
 from event_detection_pipeline.defs.anomaly_flags import anomaly_flags
-from event_detection_pipeline.defs.common import OWNERS, table
-from event_detection_pipeline.defs.resources import MongoResource, SettingsResource
+from event_detection_pipeline.defs.common import OWNERS, image, table
+from event_detection_pipeline.defs.resources import AdapterStoreResource, MongoResource, SettingsResource
 
 
 @dg.asset(
@@ -15,34 +16,79 @@ from event_detection_pipeline.defs.resources import MongoResource, SettingsResou
     kinds={"python", "mongodb"},
     owners=OWNERS,
     deps=[anomaly_flags, EVENT_REVIEWS],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "false_positive_rate_is_stable",
+            asset="review_metrics",
+            description="The promoted adapter's last flags were not rejected more often than chance allows.",
+        )
+    ],
 )
-def review_metrics(mongo: MongoResource, settings: SettingsResource) -> dg.MaterializeResult:
+def review_metrics(
+    mongo: MongoResource, settings: SettingsResource, store: AdapterStoreResource
+) -> dg.MaterializeResult:
+    from event_detection_pipeline.review.drift import answers_to, find_drift
+    from event_detection_pipeline.review.metrics import leaderboard
     from event_detection_pipeline.review.metrics import review_metrics as measure
+    from event_detection_pipeline.review.plots import false_positives_by_week
+    from event_detection_pipeline.review.tables import write_tables
 
-    rows = measure(mongo.open(), settings.load().evaluation.confidence)
-    totals = [row for row in rows if row.week is None]
+    values = settings.load()
+    database, adapters = mongo.open(), store.open()
+    rows = measure(database, values.evaluation.confidence)
+    best_first = leaderboard(rows)
+    parquet, csv = write_tables(rows, values.metrics_dir)
+    promoted = [str(version) for event in values.events if (version := adapters.promoted(event.name))]
+    drifts = {name: find_drift(answers_to(database, name), values.review.drift_answers) for name in promoted}
     return dg.MaterializeResult(
         metadata={
-            "flags": sum(row.popups for row in totals),
-            "accepted": sum(row.accepted for row in totals),
-            "rejected": sum(row.rejected for row in totals),
-            "waiting": sum(row.pending for row in totals),
-            "by adapter and week": table(
+            "flags": sum(row.popups for row in best_first),
+            "accepted": sum(row.accepted for row in best_first),
+            "rejected": sum(row.rejected for row in best_first),
+            "waiting": sum(row.pending for row in best_first),
+            "longest wait (days)": max((row.oldest_pending_days or 0.0 for row in best_first), default=0.0),
+            "leaderboard": table(
+                [
+                    {
+                        "event": row.event,
+                        "adapter": f"{row.adapter} (promoted)" if row.adapter in promoted else row.adapter,
+                        "answers": row.reviewed,
+                        "false positive rate": row.false_positive_rate,
+                        "true positive rate": row.true_positive_rate,
+                        "accuracy": row.accuracy,
+                        "waiting": row.pending,
+                    }
+                    for row in best_first
+                ]
+            ),
+            "false positive rate by week": image(false_positives_by_week(rows)),
+            "by week": table(
                 [
                     {
                         "event": row.event,
                         "adapter": row.adapter,
-                        "week": row.week or "all",
+                        "week": row.week,
                         "flags": row.popups,
                         "accepted": row.accepted,
                         "rejected": row.rejected,
                         "waiting": row.pending,
                         "false positive rate": row.false_positive_rate,
-                        "true positive rate": row.true_positive_rate,
                         "longest wait (days)": row.oldest_pending_days or 0.0,
                     }
                     for row in rows
+                    if row.week
                 ]
             ),
-        }
+            "parquet": dg.MetadataValue.path(parquet),
+            "CSV": dg.MetadataValue.path(csv),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="false_positive_rate_is_stable",
+                passed=not any(drift.drifted for drift in drifts.values()),
+                severity=dg.AssetCheckSeverity.WARN,
+                description="; ".join(f"{name}: {drift.reason}" for name, drift in drifts.items())
+                or "no adapter is promoted",
+            )
+        ],
     )

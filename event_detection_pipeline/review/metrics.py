@@ -1,5 +1,6 @@
 """How good the flags are in people's ears: rates by adapter and by week, from `event_scans` and `event_reviews`."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ class ReviewMetrics:
         oldest_pending_days: age of the flag that has waited longest, None where none waits.
         false_positive_rate: rejected / reviewed, with Wilson's interval.
         true_positive_rate: accepted / reviewed (precision among the reviewed), with Wilson's interval.
+        accuracy: share of the reviewed where the adapter's decision, score against threshold, is what the person said.
+            Only what was flagged is shown to people, so it says nothing of the events that an adapter missed.
     """
 
     event: str
@@ -38,6 +41,11 @@ class ReviewMetrics:
     oldest_pending_days: float | None
     false_positive_rate: Estimate
     true_positive_rate: Estimate
+    accuracy: Estimate
+
+    @property
+    def reviewed(self) -> int:
+        return self.accepted + self.rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,12 @@ class _Popup:
     event: str
     adapter: str
     at: datetime | None
-    answer: str | None
+    answer: str | None = None
+    flagged: bool = True
+
+    @property
+    def right(self) -> bool:
+        return self.flagged == (self.answer == "accepted")
 
 
 def review_metrics(database: Database[dict[str, Any]], confidence: float) -> list[ReviewMetrics]:
@@ -61,6 +74,17 @@ def review_metrics(database: Database[dict[str, Any]], confidence: float) -> lis
         if popup.at:
             groups[popup.event, popup.adapter, iso_week(popup.at)].append(popup)
     return [_row(*key, groups[key], confidence, now) for key in sorted(groups)]
+
+
+def leaderboard(rows: Iterable[ReviewMetrics]) -> list[ReviewMetrics]:
+    """The versions of each event, best first: by the upper bound of the false positive rate, so that few answers win
+    nothing by luck; those that nobody has answered come last."""
+    overall = [row for row in rows if row.week is None]
+    return sorted(overall, key=lambda row: (row.event, _or_last(row.false_positive_rate.high), row.adapter))
+
+
+def _or_last(value: float | None) -> float:
+    return math.inf if value is None else value
 
 
 def iso_week(moment: datetime) -> str:
@@ -81,10 +105,12 @@ def _popups(database: Database[dict[str, Any]]) -> Iterable[_Popup]:
     for scan in database[EVENT_SCANS].find({"flagged": True}):
         scanned_at[_key(scan)] = parse_date(scan.get("scanned_at"))
         if _key(scan) not in reviews:
-            yield _Popup(str(scan["event"]), str(scan.get("adapter") or NO_ADAPTER), scanned_at[_key(scan)], None)
+            yield _Popup(str(scan["event"]), str(scan.get("adapter") or NO_ADAPTER), scanned_at[_key(scan)])
     for key, review in reviews.items():
         at = scanned_at.get(key) or parse_date(review.get("reviewed_at"))
-        yield _Popup(str(review["event"]), str(review.get("adapter") or NO_ADAPTER), at, review["answer"])
+        score, threshold = review.get("score"), review.get("threshold")
+        flagged = score is None or threshold is None or score >= threshold
+        yield _Popup(str(review["event"]), str(review.get("adapter") or NO_ADAPTER), at, review["answer"], flagged)
 
 
 def _key(document: Document) -> tuple[str, str, str]:
@@ -106,4 +132,5 @@ def _row(event: str, adapter: str, week: str, popups: list[_Popup], confidence: 
         oldest_pending_days=round((now - min(waiting)).total_seconds() / 86400, 2) if waiting else None,
         false_positive_rate=proportion(rejected, accepted + rejected, confidence),
         true_positive_rate=proportion(accepted, accepted + rejected, confidence),
+        accuracy=proportion(sum(popup.right for popup in popups if popup.answer), accepted + rejected, confidence),
     )
