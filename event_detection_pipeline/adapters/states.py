@@ -1,45 +1,114 @@
-"""Encoder states: what the frozen layers below an adapter make of each clip, computed once and kept on disk."""
+"""Encoder states: what the frozen layers below an adapter make of each clip, computed once and kept on disk, also for
+the trainings to come."""
 
-import tempfile
+import hashlib
+import logging
+import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from event_detection_pipeline.adapters.examples import Example, read_wav
+from event_detection_pipeline.adapters.examples import Example, heard
 from event_detection_pipeline.adapters.whisper import Whisper
+
+logger = logging.getLogger(__name__)
+
+BATCH_SIZE = 8  # clips encoded at once
 
 
 class StateCache:
-    """The states entering encoder layer `layer`, by clip, as float16 files that the system maps and forgets at will.
+    """The states entering encoder layer `layer`, by clip and augmented copy, as float16 files that are memory-mapped.
 
-    Training passes over the same clips many times, and no pass changes what lies below the lowest adapted layer.
+    Training passes over the same clips many times, and no pass changes what lies below the lowest adapted layer; the
+    next training hears most of them again. A file is named after the SHA-256 of all that made it: the samples (of the
+    clip or its augmented copy) and the weights they went through. What was used longest ago makes room; the states of
+    the training under way never do, those that find no room are computed each time.
+
+    Args:
+        folder: where the files are; made if it is not there.
+        max_bytes: how large it may become.
     """
 
-    def __init__(self, whisper: Whisper, layer: int) -> None:
+    def __init__(self, whisper: Whisper, layer: int, folder: Path, max_bytes: int) -> None:
+        self.computed = 0  # clips that went through the encoder
         self._whisper = whisper
         self._layer = layer
-        self._folder = tempfile.TemporaryDirectory(prefix="encoder-states-")
-        self._files: dict[Path, Path] = {}
+        self._folder = folder
+        self._weights = _weights_digest(whisper, layer)
+        self._files: dict[tuple[Path, int], Path] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        there = [(entry.stat().st_mtime, entry.stat().st_size, Path(entry.path)) for entry in os.scandir(folder)]
+        self._oldest_first = [(size, path) for _, size, path in sorted(there)]
+        self._room = max_bytes - sum(size for size, _ in self._oldest_first)
 
-    def __call__(self, examples: Sequence[Example]) -> torch.Tensor:
-        """(examples, frames, d_model) in the model's dtype on its device. The examples share a bucket."""
-        missing = [example for example in examples if example.audio not in self._files]
-        if missing:
-            self._compute(missing)
-        states = [torch.from_numpy(np.load(self._files[example.audio])) for example in examples]
-        return torch.stack(states).to(self._whisper.compute.device, self._whisper.compute.dtype)
+    def __call__(self, examples: Sequence[Example], copies: Sequence[int] | None = None) -> torch.Tensor:
+        """(examples, frames, d_model) in the model's dtype on its device.
 
-    def close(self) -> None:
-        """Delete the files."""
-        self._folder.cleanup()
+        Args:
+            examples: of one bucket.
+            copies: which augmented copy of each is wanted; None: all as they were recorded.
+        """
+        wanted = list(zip(examples, copies or [0] * len(examples), strict=True))
+        states = {place: self._read(*one) for place, one in enumerate(wanted)}
+        missing = [place for place, state in states.items() if state is None]
+        for start in range(0, len(missing), BATCH_SIZE):
+            places = missing[start : start + BATCH_SIZE]
+            states.update(zip(places, self._compute([wanted[place] for place in places]), strict=True))
+        rows = torch.stack([torch.from_numpy(np.array(states[place])) for place in range(len(wanted))])
+        return rows.to(self._whisper.compute.device, self._whisper.compute.dtype)
 
-    def _compute(self, examples: Sequence[Example]) -> None:
-        features = self._whisper.features([read_wav(example.audio) for example in examples])
+    def _read(self, example: Example, copy: int) -> np.ndarray | None:
+        path = self._file(example, copy)
+        try:
+            return np.load(path, mmap_mode="r")
+        except (OSError, ValueError, EOFError):  # not there, or cut short by a power failure
+            return None
+
+    def _file(self, example: Example, copy: int) -> Path:
+        if (example.audio, copy) not in self._files:
+            made_of = hashlib.sha256(self._weights)
+            made_of.update(heard(example, copy).data)
+            path = self._folder / f"{made_of.hexdigest()}.npy"
+            self._files[example.audio, copy] = path
+            if path.exists():
+                os.utime(path)  # used now: the last to make room
+        return self._files[example.audio, copy]
+
+    def _compute(self, wanted: Sequence[tuple[Example, int]]) -> np.ndarray:
+        features = self._whisper.features([heard(example, copy) for example, copy in wanted])
         with torch.inference_mode():
             states = self._whisper.model.trimmed_encoder.states(features, self._layer).to(torch.float16).cpu().numpy()
-        for example, state in zip(examples, states, strict=True):
-            file = Path(self._folder.name) / f"{len(self._files)}.npy"
+        self.computed += len(wanted)
+        for (example, copy), state in zip(wanted, states, strict=True):
+            self._keep(self._file(example, copy), state)
+        return states
+
+    def _keep(self, path: Path, state: np.ndarray) -> None:
+        """Written beside and renamed, so that a file is whole or not there; nothing waits for the disk."""
+        in_use = set(self._files.values())
+        while self._room < state.nbytes and self._oldest_first:
+            size, oldest = self._oldest_first.pop(0)
+            if oldest not in in_use:
+                oldest.unlink(missing_ok=True)
+                self._room += size
+        if self._room < state.nbytes:
+            return
+        beside = path.with_name(f"{path.stem}.{secrets.token_hex(4)}.part")
+        with beside.open("wb") as file:
             np.save(file, state)
-            self._files[example.audio] = file
+        self._room -= beside.stat().st_size
+        beside.replace(path)
+
+
+def _weights_digest(whisper: Whisper, layer: int) -> bytes:
+    """SHA-256 of the weights below a layer and of the number format: of what the states depend on, whatever the model
+    is called and wherever it came from."""
+    encoder = whisper.model.trimmed_encoder
+    digest = hashlib.sha256(f"{layer} {whisper.compute.dtype}".encode())
+    for module in (encoder.conv1, encoder.conv2, encoder.embed_positions, *encoder.layers[:layer]):
+        for parameter in module.state_dict().values():
+            digest.update(parameter.contiguous().view(torch.uint8).cpu().numpy().data)
+    return digest.digest()

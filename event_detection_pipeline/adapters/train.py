@@ -1,62 +1,38 @@
 """Training: LoRA on Whisper with the Hugging Face Trainer, early-stopped on what counts, the ranking of clips."""
 
+import contextlib
+import json
 import logging
 import math
-import shutil
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
-import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from torch.utils.data import DataLoader, Dataset
-from transformers import (
-    EarlyStoppingCallback,
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback, TrainingArguments, set_seed
 
 from event_detection_pipeline.adapters.batches import BucketBatchSampler
+from event_detection_pipeline.adapters.checkpoints import newest_checkpoint
 from event_detection_pipeline.adapters.device import Compute
-from event_detection_pipeline.adapters.examples import IGNORED, Example, pad, training_target
+from event_detection_pipeline.adapters.examples import Example
 from event_detection_pipeline.adapters.marker import Marker
-from event_detection_pipeline.adapters.metrics import average_precision
-from event_detection_pipeline.adapters.scoring import score_examples
 from event_detection_pipeline.adapters.states import StateCache
+from event_detection_pipeline.adapters.trainer import DetectionTrainer, Material, OutOfMemory, Watch
 from event_detection_pipeline.adapters.whisper import Whisper
 from event_detection_pipeline.config import LoraSettings, TrainingSettings
 from event_detection_pipeline.errors import PipelineError
-from event_detection_pipeline.progress import log_progress
 
 logger = logging.getLogger(__name__)
 
-# The marker is one word among many, so plain cross-entropy hardly hears it: its first token counts this many times.
-MARKER_WEIGHT = 5.0
+# The two last checkpoints and the best: while one is being written, there is always a whole one to go on from.
+KEPT_CHECKPOINTS = 3
 
 
 class NothingToLearn(PipelineError):
     """The training split lacks events or lacks clips without the event."""
-
-
-class TrainingDiverged(PipelineError):
-    """The loss is not a finite number any more."""
-
-
-class OutOfMemory(PipelineError):
-    """The device's memory does not hold a batch."""
-
-    def __init__(self, batch_size: int) -> None:
-        super().__init__(
-            f"CUDA ran out of memory with batch size {batch_size}: lower training.batch_size (--batch-size), "
-            'train on the CPU (device = "cpu"), or take a smaller base_model such as openai/whisper-small'
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +46,21 @@ class LossPoint:
 
 @dataclass(frozen=True, slots=True)
 class TrainedAdapter:
-    """A trained model in memory with the history of how it got there."""
+    """A trained model in memory with the history of how it got there; `seconds` since it was last begun or resumed."""
 
     model: PeftModel
     history: tuple[LossPoint, ...]
     steps: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where a training keeps what outlives it: checkpoints of this training alone (they are resumed), encoder states of
+    all trainings."""
+
+    checkpoints: Path
+    states: Path
 
 
 def train_adapter(
@@ -86,13 +71,20 @@ def train_adapter(
     *,
     lora: LoraSettings,
     settings: TrainingSettings,
+    workplace: Workplace | None = None,
 ) -> TrainedAdapter:
     """Train a LoRA adapter on the examples and return the state that ranks the validation clips best.
 
+    With the same arguments and seed the result is the same: on a CPU bit for bit, also when the training was killed in
+    between and called again with the same workplace.
+
+    Args:
+        workplace: None keeps nothing.
+
     Raises:
         NothingToLearn: the training split has no event, or nothing but events.
-        TrainingDiverged: the loss became NaN or infinite.
-        OutOfMemory: a batch does not fit the CUDA card.
+        TrainingDiverged: the loss became NaN or infinite; the last checkpoint before it stays in the workplace.
+        OutOfMemory: a single clip does not fit the CUDA card.
     """
     events = sum(example.contains_event for example in training)
     if not 0 < events < len(training):
@@ -100,32 +92,61 @@ def train_adapter(
             f"the training split has {events} clips with the event and {len(training) - events} without; it needs "
             "both. Review more flags: accept right ones, reject wrong ones"
         )
+    with contextlib.ExitStack() as stack:
+        if workplace is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="training-")))
+            workplace = Workplace(folder / "checkpoints", folder / "states")
+        return _train(whisper, marker, tuple(training), tuple(validation), lora, settings, workplace)
+
+
+def _train(
+    whisper: Whisper,
+    marker: Marker,
+    training: tuple[Example, ...],
+    validation: tuple[Example, ...],
+    lora: LoraSettings,
+    settings: TrainingSettings,
+    workplace: Workplace,
+) -> TrainedAdapter:
     set_seed(settings.seed)
-    first_layer = first_adapted_layer(lora, len(whisper.model.trimmed_encoder.layers))
-    model = get_peft_model(whisper.model, lora_config(lora, first_layer))
     started = time.monotonic()
-    checkpoints = Path(tempfile.mkdtemp(prefix="training-"))
-    states = StateCache(whisper, first_layer)
-    whisper.model.trimmed_encoder.first_layer = first_layer
+    encoder = whisper.model.trimmed_encoder
+    first_layer = first_adapted_layer(lora, len(encoder.layers))
+    model = get_peft_model(whisper.model, lora_config(lora, first_layer))
+    states = None
+    if first_layer:
+        states = StateCache(whisper, first_layer, workplace.states, round(settings.state_cache_gb * 1e9))
+    sampler = BucketBatchSampler(
+        [one.bucket for one in training],
+        clip_weights(training, settings),
+        copies=settings.augmented_copies,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+    )
+    checkpoint = newest_checkpoint(workplace.checkpoints)
+    stopped = _stopped_at(checkpoint) if checkpoint else None
+    arguments = _arguments(
+        workplace.checkpoints, settings, stopped or settings.epochs, len(sampler), bool(validation), whisper.compute
+    )
+    encoder.first_layer = first_layer or None
     try:
         trainer = DetectionTrainer(
+            Material(whisper, marker, training, validation, states),
+            sampler,
+            marker_weight=settings.marker_weight,
             model=model,
-            args=_arguments(checkpoints, settings, len(training), bool(validation), whisper.compute),
-            train_dataset=_Examples(training),
-            eval_dataset=_Examples(validation),
-            data_collator=lambda examples: collate(whisper, marker, examples, states),
-            callbacks=[_Watch(), *_early_stopping(settings, validation)],
+            args=arguments,
+            eval_dataset=list(validation),
+            callbacks=[Watch(), *_early_stopping(settings, validation)],
         )
-        trainer.remove_callback(PrinterCallback)  # _Watch tells what a person wants to know
-        trainer.batches = BucketBatchSampler([one.bucket for one in training], settings.batch_size, settings.seed)
-        trainer.validation = _Validation(whisper, marker, tuple(validation), states)
-        trainer.train()
-    except torch.cuda.OutOfMemoryError as error:
-        raise OutOfMemory(settings.batch_size) from error
+        trainer.remove_callback(PrinterCallback)  # Watch tells what a person wants to know
+        if checkpoint:
+            logger.info("going on from %s", checkpoint)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory from error
     finally:
-        whisper.model.trimmed_encoder.first_layer = None
-        states.close()
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        encoder.first_layer = None
     model.eval()
     history = tuple(
         LossPoint(int(entry["step"]), entry.get("loss"), entry.get("eval_average_precision"))
@@ -133,6 +154,18 @@ def train_adapter(
         if "loss" in entry or "eval_average_precision" in entry
     )
     return TrainedAdapter(model, history, trainer.state.global_step, time.monotonic() - started)
+
+
+def clip_weights(examples: Sequence[Example], settings: TrainingSettings) -> list[float]:
+    """How often each clip is drawn, in relation to the others: hard negatives more often than plain speech, and events
+    as often as makes them `event_share` of all."""
+    weights = [settings.hard_negative_weight if one.is_hard_negative else 1.0 for one in examples]
+    if settings.event_share is None:
+        return weights
+    events = sum(one.contains_event for one in examples)
+    others = sum(weight for weight, one in zip(weights, examples, strict=True) if not one.contains_event)
+    of_event = settings.event_share / (1 - settings.event_share) * others / events
+    return [of_event if one.contains_event else weight for weight, one in zip(weights, examples, strict=True)]
 
 
 def first_adapted_layer(lora: LoraSettings, layers: int) -> int:
@@ -161,146 +194,43 @@ def lora_config(lora: LoraSettings, first_layer: int) -> LoraConfig:
     )
 
 
-def collate(
-    whisper: Whisper, marker: Marker, examples: Sequence[Example], states: StateCache
-) -> dict[str, torch.Tensor]:
-    """A training batch of one bucket: input_features (batch, frames, d_model), the states entering the lowest adapted
-    layer; decoder_input_ids and labels (batch, tokens)."""
-    targets = [training_target(whisper, marker, example) for example in examples]
-    return {
-        "input_features": states(examples),
-        "decoder_input_ids": pad([ids for ids, _ in targets], whisper.end_of_text, whisper.compute.device),
-        "labels": pad([labels for _, labels in targets], IGNORED, whisper.compute.device),
-        "marker_id": torch.tensor(marker.ids[0]),
-    }
-
-
-class _Examples(Dataset[Example]):
-    """A sequence of examples as the Trainer wants it; audio is read when a batch is collated."""
-
-    def __init__(self, examples: Sequence[Example]) -> None:
-        self._examples = examples
-
-    def __len__(self) -> int:
-        return len(self._examples)
-
-    def __getitem__(self, index: int) -> Example:
-        return self._examples[index]
-
-
-@dataclass(frozen=True, slots=True)
-class _Validation:
-    whisper: Whisper
-    marker: Marker
-    examples: tuple[Example, ...]
-    states: StateCache
-
-
-class DetectionTrainer(Trainer):
-    """Trainer with a loss that hears the marker and an evaluation that ranks clips as a scan will."""
-
-    validation: _Validation
-    batches: BucketBatchSampler
-
-    def get_train_dataloader(self) -> DataLoader[Example]:
-        loader = DataLoader(
-            cast(_Examples, self.train_dataset), batch_sampler=self.batches, collate_fn=self.data_collator
-        )
-        return cast(DataLoader[Example], self.accelerator.prepare(loader))
-
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        labels, marker_id = inputs["labels"], inputs["marker_id"]
-        logits = model(
-            input_features=inputs["input_features"], decoder_input_ids=inputs["decoder_input_ids"], use_cache=False
-        ).logits
-        labels = labels.flatten()
-        losses = torch.nn.functional.cross_entropy(
-            logits.float().flatten(0, 1), labels, ignore_index=IGNORED, reduction="none"
-        )
-        weights = torch.where(labels == marker_id, MARKER_WEIGHT, 1.0) * (labels != IGNORED)
-        loss = (losses * weights).sum() / weights.sum()
-        return (loss, logits) if return_outputs else loss
-
-    def evaluate(self, *_args: Any, **_kwargs: Any) -> dict[str, float]:
-        """Rank the validation clips by score; average precision, and the mean log-loss of the scores behind it."""
-        assert self.model is not None
-        self.model.eval()
-        one = self.validation
-        found = score_examples(self.model, one.whisper, one.marker, one.examples, states=one.states)
-        scores = np.array([score.score for score in found])
-        truth = np.array([example.contains_event for example in one.examples])
-        chance = np.clip(np.where(truth, scores, 1 - scores), 1e-6, 1.0)
-        precision = average_precision(truth.tolist(), scores.tolist()) or 0.0
-        metrics = {
-            "eval_average_precision": precision,
-            "eval_log_loss": float(-np.log(chance).mean()),
-        }
-        metrics["eval_ranking"] = ranking(precision, metrics["eval_log_loss"])
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
-
-
-def ranking(average_precision: float, log_loss: float) -> float:
-    """What early stopping maximises: average precision, and among equals (small validation sets reach 1.0 early) the
-    state that is surest of itself."""
-    return average_precision + 0.01 / (1.0 + log_loss)
-
-
-class _Watch(TrainerCallback):
-    """Logs progress and stops when the loss is no number any more."""
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
-        self.report = log_progress(logger, "training step")
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
-        self.report(state.global_step, state.max_steps)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_kwargs: Any) -> None:
-        loss = (logs or {}).get("loss")
-        if loss is not None and not math.isfinite(loss):
-            raise TrainingDiverged(
-                f"the training loss became {loss} at step {state.global_step}: lower training.learning_rate "
-                f"(it is {args.learning_rate:g}) and train again"
-            )
-        if logs and "eval_average_precision" in logs:
-            logger.info(
-                "epoch %d of %d: validation average precision %.3f",
-                round(state.epoch or 0),
-                args.num_train_epochs,
-                logs["eval_average_precision"],
-            )
-
-
 def _early_stopping(settings: TrainingSettings, validation: Sequence[Example]) -> list[TrainerCallback]:
     return [EarlyStoppingCallback(early_stopping_patience=settings.patience_epochs)] if validation else []
 
 
+def _stopped_at(checkpoint: Path) -> int | None:
+    """The epoch after which early stopping ended a training that was killed before it returned; None if it did not.
+
+    The Trainer forgets on resuming that it had stopped; with so many epochs in all there are none left to go through.
+    """
+    state = json.loads((checkpoint / "trainer_state.json").read_text())
+    stopped = state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"]
+    return round(state["epoch"]) if stopped else None
+
+
 def _arguments(
-    folder: Path, settings: TrainingSettings, clips: int, evaluate: bool, compute: Compute
+    folder: Path, settings: TrainingSettings, epochs: int, steps_an_epoch: int, evaluate: bool, compute: Compute
 ) -> TrainingArguments:
-    steps = math.ceil(clips / settings.batch_size) * settings.epochs
     return TrainingArguments(
         output_dir=str(folder),
         use_cpu=compute.device.type == "cpu",
-        num_train_epochs=settings.epochs,
+        num_train_epochs=epochs,
         per_device_train_batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="linear",
-        warmup_steps=round(settings.warmup_fraction * steps),
+        warmup_steps=math.ceil(settings.warmup_fraction * steps_an_epoch * epochs),
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         seed=settings.seed,
         eval_strategy="epoch" if evaluate else "no",
-        save_strategy="epoch" if evaluate else "no",
-        save_total_limit=1,
+        save_strategy="epoch",
+        save_total_limit=KEPT_CHECKPOINTS,
         load_best_model_at_end=evaluate,
         metric_for_best_model="ranking" if evaluate else None,
         greater_is_better=True,
+        restore_callback_states_from_checkpoint=True,  # how long early stopping has been patient
         logging_strategy="epoch",
-        logging_nan_inf_filter=False,  # a loss that is no number must be seen, see _Watch
+        logging_nan_inf_filter=False,
         remove_unused_columns=False,
         label_names=["labels"],
         dataloader_pin_memory=False,

@@ -11,7 +11,6 @@ import torch
 from peft import PeftModel
 from transformers import GenerationConfig, WhisperForConditionalGeneration
 
-from event_detection_pipeline.adapters.batches import BucketBatchSampler
 from event_detection_pipeline.adapters.detector import load_detectors
 from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.examples import Example, read_wav
@@ -23,10 +22,10 @@ from event_detection_pipeline.adapters.store import NoSuchAdapter
 from event_detection_pipeline.adapters.train import (
     NothingToLearn,
     TrainedAdapter,
-    TrainingDiverged,
     first_adapted_layer,
     train_adapter,
 )
+from event_detection_pipeline.adapters.trainer import TrainingDiverged
 from event_detection_pipeline.adapters.whisper import Whisper, load_whisper
 from event_detection_pipeline.config import LoraSettings, TrainingSettings
 
@@ -112,15 +111,16 @@ def test_generation_with_the_saved_configuration_may_write_all_of_the_marker(
     assert torch.isfinite(scores["saved"])
 
 
-def test_lower_layers_run_once_and_give_the_same_scores(trained: Trained, examples: list[Example]) -> None:
+def test_lower_layers_run_once_and_give_the_same_scores(
+    trained: Trained, examples: list[Example], tmp_path: Path
+) -> None:
     encoder = trained.whisper.model.trimmed_encoder
-    states = StateCache(trained.whisper, 2)
+    states = StateCache(trained.whisper, 2, tmp_path, max_bytes=10**9)
     encoder.first_layer = 2
     try:
         found = score_examples(trained.adapter.model, trained.whisper, trained.marker, examples[16:], states=states)
     finally:
         encoder.first_layer = None
-        states.close()
     np.testing.assert_allclose([one.score for one in found], trained.scores, rtol=0.02, atol=1e-3)  # float16 on disk
 
 
@@ -144,22 +144,6 @@ def test_one_class_alone_teaches_nothing(whisper: Whisper, examples: list[Exampl
     marker = marker_of(whisper.tokenizer, "CHIME_DETECTED")
     with pytest.raises(NothingToLearn, match="it needs both"):
         train_adapter(whisper, marker, examples[::2], [], lora=LoraSettings(), settings=QUICK)
-
-
-def test_batches_hold_every_clip_once_and_one_length_only() -> None:
-    buckets = [1, 2, 1, 3, 2, 1, 1, 1]
-    sampler = BucketBatchSampler(buckets, batch_size=2, seed=0)
-    epochs = []
-    for epoch in (0, 1):
-        sampler.set_epoch(epoch)
-        batches = list(sampler)
-        assert len(batches) == len(sampler)
-        assert sorted(index for batch in batches for index in batch) == list(range(len(buckets)))
-        assert all(len({buckets[index] for index in batch}) == 1 for batch in batches)
-        epochs.append(batches)
-    assert epochs[0] != epochs[1]
-    sampler.set_epoch(0)
-    assert list(sampler) == epochs[0]
 
 
 def test_a_missing_and_a_broken_folder_are_told_apart(tmp_path: Path) -> None:

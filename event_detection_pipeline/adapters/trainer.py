@@ -1,0 +1,205 @@
+"""The Trainer: a loss that hears the marker, an evaluation that ranks clips as a scan will, steps that fit memory."""
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from transformers import Trainer, TrainerCallback
+
+from event_detection_pipeline.adapters.batches import BucketBatchSampler, Draw
+from event_detection_pipeline.adapters.checkpoints import seal
+from event_detection_pipeline.adapters.examples import IGNORED, Example, heard, pad, training_target
+from event_detection_pipeline.adapters.marker import Marker
+from event_detection_pipeline.adapters.metrics import average_precision
+from event_detection_pipeline.adapters.scoring import score_examples
+from event_detection_pipeline.adapters.states import StateCache
+from event_detection_pipeline.adapters.whisper import Whisper
+from event_detection_pipeline.errors import PipelineError
+from event_detection_pipeline.progress import log_progress
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingDiverged(PipelineError):
+    """The loss is not a finite number any more."""
+
+
+class OutOfMemory(PipelineError):
+    """The device's memory does not hold a single clip."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "CUDA ran out of memory with a single clip at a time: close what else uses the card, adapt fewer layers "
+            '(lora.adapt_from_layer), train on the CPU (device = "cpu"), or take a smaller base_model such as '
+            "openai/whisper-small"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a training is made of.
+
+    Attributes:
+        states: of the frozen layers; None where the lowest layer is adapted and the encoder begins at the features.
+    """
+
+    whisper: Whisper
+    marker: Marker
+    training: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    states: StateCache | None
+
+    def batch(self, draws: Sequence[Draw]) -> dict[str, torch.Tensor]:
+        """A training batch of one bucket.
+
+        Returns:
+            input_features (batch, mels, frames), or the states (batch, frames / 2, d_model) entering the lowest adapted
+            layer; decoder_input_ids and labels (batch, tokens), int64.
+        """
+        examples, copies = [self.training[draw.index] for draw in draws], [draw.copy for draw in draws]
+        targets = [training_target(self.whisper, self.marker, example) for example in examples]
+        if self.states:
+            features = self.states(examples, copies)
+        else:
+            features = self.whisper.features([heard(*one) for one in zip(examples, copies, strict=True)])
+        device = self.whisper.compute.device
+        return {
+            "input_features": features,
+            "decoder_input_ids": pad([ids for ids, _ in targets], self.whisper.end_of_text, device),
+            "labels": pad([labels for _, labels in targets], IGNORED, device),
+        }
+
+
+class _Draws(Dataset[Draw]):
+    """What the DataLoader takes from: a draw stands for itself until its batch is made."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, draw: Draw) -> Draw:
+        return draw
+
+
+class DetectionTrainer(Trainer):
+    """Trainer whose batches are made of Material.
+
+    A batch that does not fit the card's memory goes through in halves (and halves of those), whose gradients add up to
+    those of the whole batch: the training is the same, only slower.
+    """
+
+    def __init__(self, material: Material, sampler: BucketBatchSampler, *, marker_weight: float, **kwargs: Any) -> None:
+        super().__init__(train_dataset=_Draws(len(material.training)), data_collator=material.batch, **kwargs)
+        self._material = material
+        self._sampler = sampler
+        self._marker_weight = marker_weight
+        self._clips_at_once = self.args.per_device_train_batch_size
+
+    def get_train_dataloader(self) -> DataLoader[Draw]:
+        loader = DataLoader(
+            cast(_Draws, self.train_dataset), batch_sampler=self._sampler, collate_fn=self.data_collator
+        )
+        return cast(DataLoader[Draw], self.accelerator.prepare(loader))
+
+    def training_step(self, model: Any, inputs: dict[str, torch.Tensor], *_args: Any, **_kwargs: Any) -> torch.Tensor:
+        model.train()
+        while True:
+            try:
+                loss = self._gradients(model, inputs)
+                break
+            except torch.OutOfMemoryError:
+                if self._clips_at_once == 1:
+                    raise OutOfMemory from None
+            # Outside of the handler: the exception holds on to what is to be freed.
+            self._clips_at_once = max(1, min(self._clips_at_once, len(inputs["labels"])) // 2)
+            logger.warning(
+                "out of memory: batches go on in parts of %d clips, which gives the same adapter more slowly",
+                self._clips_at_once,
+            )
+            model.zero_grad()
+            torch.cuda.empty_cache()
+        if not torch.isfinite(loss):  # before the step is taken: the weights are still those of a moment ago
+            raise TrainingDiverged(
+                f"the training loss became {loss.item()} at step {self.state.global_step + 1}: lower "
+                f"training.learning_rate (it is {self.args.learning_rate:g}) and train again"
+            )
+        return loss
+
+    def _gradients(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        weights = self._weights(inputs["labels"])
+        total = weights.sum()
+        loss = torch.zeros((), device=total.device)
+        for start in range(0, len(weights), self._clips_at_once):
+            part = slice(start, start + self._clips_at_once)
+            logits = model(
+                input_features=inputs["input_features"][part],
+                decoder_input_ids=inputs["decoder_input_ids"][part],
+                use_cache=False,
+            ).logits
+            losses = torch.nn.functional.cross_entropy(
+                logits.float().transpose(1, 2), inputs["labels"][part], ignore_index=IGNORED, reduction="none"
+            )
+            share = (losses * weights[part]).sum() / total
+            self.accelerator.backward(share)
+            loss += share.detach()
+        return loss
+
+    def _weights(self, labels: torch.Tensor) -> torch.Tensor:
+        """How much each token counts (batch, tokens). The marker is one word among many: plain cross-entropy would
+        hardly hear it."""
+        is_marker = labels == self._material.marker.ids[0]
+        return torch.where(is_marker, self._marker_weight, 1.0) * (labels != IGNORED)
+
+    def evaluate(self, *_args: Any, **_kwargs: Any) -> dict[str, float]:
+        """Rank the validation clips by score; average precision, and the mean log-loss of the scores behind it."""
+        assert self.model is not None
+        self.model.eval()
+        one = self._material
+        found = score_examples(self.model, one.whisper, one.marker, one.validation, states=one.states)
+        scores = np.array([score.score for score in found])
+        truth = np.array([example.contains_event for example in one.validation])
+        chance = np.clip(np.where(truth, scores, 1 - scores), 1e-6, 1.0)
+        precision = average_precision(truth.tolist(), scores.tolist()) or 0.0
+        metrics = {
+            "eval_average_precision": precision,
+            "eval_log_loss": float(-np.log(chance).mean()),
+        }
+        metrics["eval_ranking"] = ranking(precision, metrics["eval_log_loss"])
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+def ranking(average_precision: float, log_loss: float) -> float:
+    """What early stopping maximises: average precision, and among equals (small validation sets reach 1.0 early) the
+    state that is surest of itself."""
+    return average_precision + 0.01 / (1.0 + log_loss)
+
+
+class Watch(TrainerCallback):
+    """Logs progress, and seals each checkpoint when it is whole."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
+        self._begun_at = state.global_step
+        self._report = log_progress(logger, "training step")
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
+        self._report(state.global_step - self._begun_at, state.max_steps - self._begun_at)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_kwargs: Any) -> None:
+        epoch = f"epoch {math.ceil(state.epoch or 0)} of {args.num_train_epochs:g}"
+        if logs and "loss" in logs:
+            logger.info("%s: loss %.3f", epoch, logs["loss"])
+        if logs and "eval_average_precision" in logs:
+            logger.info("%s: validation average precision %.3f", epoch, logs["eval_average_precision"])
+
+    def on_save(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
+        seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")

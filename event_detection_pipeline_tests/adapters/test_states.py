@@ -1,0 +1,129 @@
+"""Encoder states are computed once, for this training and for the next, in a folder that does not grow for ever."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from event_detection_pipeline.adapters.device import Compute
+from event_detection_pipeline.adapters.examples import Example, heard, read_wav
+from event_detection_pipeline.adapters.marker import marker_of
+from event_detection_pipeline.adapters.states import StateCache
+from event_detection_pipeline.adapters.train import Workplace, train_adapter
+from event_detection_pipeline.adapters.whisper import Whisper, load_whisper
+from event_detection_pipeline.config import LoraSettings, TrainingSettings
+
+LAYER = 1
+MUCH = 10**9  # bytes
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_model: Path) -> Whisper:
+    return load_whisper(str(tiny_model), Compute(torch.device("cpu"), torch.float32))
+
+
+def test_states_are_those_the_encoder_computes(tiny: Whisper, examples: list[Example], tmp_path: Path) -> None:
+    encoder = tiny.model.trimmed_encoder
+    cache = StateCache(tiny, LAYER, tmp_path, MUCH)
+    features = tiny.features([read_wav(example.audio) for example in examples[:3]])
+    with torch.inference_mode():
+        expected = encoder.states(features, LAYER)
+    for _ in range(2):  # computed, and read again
+        torch.testing.assert_close(cache(examples[:3]), expected, rtol=1e-3, atol=1e-3)  # float16 on disk
+
+
+def test_a_second_training_computes_nothing_again(
+    tiny_model: Path, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caches: list[StateCache] = []
+    begin = StateCache.__init__
+
+    def watched(self: StateCache, *arguments: object) -> None:
+        begin(self, *arguments)  # pyright: ignore[reportArgumentType]
+        caches.append(self)
+
+    monkeypatch.setattr(StateCache, "__init__", watched)
+    for number in range(2):
+        whisper = load_whisper(str(tiny_model), Compute(torch.device("cpu"), torch.float32))
+        train_adapter(
+            whisper,
+            marker_of(whisper.tokenizer, "CHIME_DETECTED"),
+            examples[:8],
+            examples[8:12],
+            lora=LoraSettings(),
+            settings=TrainingSettings(epochs=2),
+            workplace=Workplace(tmp_path / f"checkpoints-{number}", tmp_path / "states"),
+        )
+    assert [cache.computed for cache in caches] == [12, 0]
+
+
+def test_other_weights_layers_and_copies_are_other_states(
+    tiny: Whisper, tiny_model: Path, examples: list[Example], tmp_path: Path
+) -> None:
+    StateCache(tiny, LAYER, tmp_path, MUCH)(examples[:2])
+    again = StateCache(tiny, LAYER, tmp_path, MUCH)
+    assert not torch.equal(again(examples[:2], [1, 2]), again(examples[:2]))
+    assert again.computed == 2  # the copies
+    other_layer = StateCache(tiny, LAYER + 1, tmp_path, MUCH)
+    other_layer(examples[:2])
+    assert other_layer.computed == 2
+    changed = load_whisper(str(tiny_model), tiny.compute)
+    with torch.no_grad():
+        changed.model.trimmed_encoder.conv1.weight[0, 0, 0] += 1
+    other_weights = StateCache(changed, LAYER, tmp_path, MUCH)
+    other_weights(examples[:2])
+    assert other_weights.computed == 2
+
+
+@pytest.mark.parametrize("left", [0, 40, 200])
+def test_a_file_that_was_cut_short_is_computed_again(
+    tiny: Whisper, examples: list[Example], tmp_path: Path, left: int
+) -> None:
+    expected = StateCache(tiny, LAYER, tmp_path, MUCH)(examples[:1])
+    (file,) = tmp_path.iterdir()
+    os.truncate(file, left)
+    cache = StateCache(tiny, LAYER, tmp_path, MUCH)
+    torch.testing.assert_close(cache(examples[:1]), expected, rtol=1e-3, atol=1e-3)
+    assert cache.computed == 1
+
+
+def test_what_was_used_longest_ago_makes_room(tiny: Whisper, examples: list[Example], tmp_path: Path) -> None:
+    filling = StateCache(tiny, LAYER, tmp_path, MUCH)
+    for number, example in enumerate(examples[:4]):
+        before = set(tmp_path.iterdir())
+        filling([example])
+        (new,) = set(tmp_path.iterdir()) - before
+        os.utime(new, (number, number))
+    size = new.stat().st_size
+    StateCache(tiny, LAYER, tmp_path, MUCH)(examples[:1])  # the oldest is used again
+    StateCache(tiny, LAYER, tmp_path, 4 * size)(examples[4:6])
+    assert len(list(tmp_path.iterdir())) == 4
+    last = StateCache(tiny, LAYER, tmp_path, 4 * size)
+    last([examples[0], *examples[3:6]])
+    assert last.computed == 0
+
+
+def test_states_that_find_no_room_are_computed_each_time(
+    tiny: Whisper, examples: list[Example], tmp_path: Path
+) -> None:
+    whole = StateCache(tiny, LAYER, tmp_path / "whole", MUCH)
+    expected = whole(examples[:5])
+    size = next((tmp_path / "whole").iterdir()).stat().st_size
+    small = StateCache(tiny, LAYER, tmp_path / "small", 3 * size)
+    for _ in range(2):
+        torch.testing.assert_close(small(examples[:5]), expected, rtol=1e-3, atol=1e-3)
+    assert small.computed == 5 + 2
+    assert len(list((tmp_path / "small").iterdir())) == 3
+
+
+def test_a_copy_is_another_recording_of_the_same(examples: list[Example]) -> None:
+    original, copies = heard(examples[0]), [heard(examples[0], copy) for copy in (1, 1, 2)]
+    assert np.array_equal(copies[0], copies[1])
+    assert not np.array_equal(copies[0], copies[2])
+    for copy in copies:
+        assert copy.dtype == np.float32 and np.abs(copy).max() <= 1
+        assert len(original) <= len(copy) <= examples[0].bucket
+        shift = len(copy) - len(original)
+        assert np.corrcoef(original, copy[shift:])[0, 1] > 0.8

@@ -1,0 +1,66 @@
+"""Steps that fit the memory, and a loss that is the same however they are cut."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from event_detection_pipeline.adapters.device import Compute
+from event_detection_pipeline.adapters.examples import Example
+from event_detection_pipeline.adapters.marker import marker_of
+from event_detection_pipeline.adapters.train import TrainedAdapter, clip_weights, train_adapter
+from event_detection_pipeline.adapters.trainer import OutOfMemory
+from event_detection_pipeline.adapters.whisper import load_whisper
+from event_detection_pipeline.config import LoraSettings, TrainingSettings
+
+SETTINGS = TrainingSettings(epochs=2, batch_size=6)
+
+
+def train(model: Path, examples: list[Example], most_clips: int) -> TrainedAdapter:
+    """Train on a card that holds so many clips at once."""
+    whisper = load_whisper(str(model), Compute(torch.device("cpu"), torch.float32))
+
+    def fill_memory(_module: torch.nn.Module, _arguments: Any, inputs: dict[str, Any]) -> None:
+        if torch.is_grad_enabled() and len(inputs["input_features"]) > most_clips:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    whisper.model.register_forward_pre_hook(fill_memory, with_kwargs=True)
+    marker = marker_of(whisper.tokenizer, "CHIME_DETECTED")
+    return train_adapter(whisper, marker, examples[:14], examples[14:], lora=LoraSettings(), settings=SETTINGS)
+
+
+def test_a_batch_that_does_not_fit_goes_in_parts_to_the_same_result(
+    tiny_model: Path, examples: list[Example], caplog: pytest.LogCaptureFixture
+) -> None:
+    # Texts of different lengths: every token weighs the same, in whichever part its clip is.
+    varied = [
+        Example(one.audio, one.words * (1 + n % 3), one.markers, one.samples, one.conversation_id)
+        for n, one in enumerate(examples)
+    ]
+    whole = train(tiny_model, varied, most_clips=6)
+    with caplog.at_level(logging.WARNING):
+        parts = train(tiny_model, varied, most_clips=2)
+    assert [record.args for record in caplog.records if "out of memory" in record.message] == [(3,), (1,)]
+    assert whole.steps == parts.steps
+    losses = [[point.loss for point in one.history if point.loss is not None] for one in (whole, parts)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    expected = dict(whole.model.named_parameters())
+    for name, value in parts.model.named_parameters():
+        torch.testing.assert_close(value, expected[name], rtol=1e-2, atol=1e-5)
+
+
+def test_when_a_single_clip_does_not_fit_it_says_what_to_do(tiny_model: Path, examples: list[Example]) -> None:
+    with pytest.raises(OutOfMemory, match="smaller base_model"):
+        train(tiny_model, examples, most_clips=0)
+
+
+def test_events_and_hard_negatives_are_drawn_as_often_as_configured(examples: list[Example]) -> None:
+    event, other = examples[0], examples[1]
+    speech = Example(other.audio, other.words, (), other.samples, "c", source="background")
+    mixed = [event, other, speech, speech]
+    assert clip_weights(mixed, TrainingSettings()) == [1, 1, 1, 1]
+    weights = clip_weights(mixed, TrainingSettings(event_share=0.25, hard_negative_weight=3))
+    assert weights[0] / sum(weights) == pytest.approx(0.25)
+    assert weights[1] / weights[2] == pytest.approx(3)
