@@ -11,7 +11,15 @@ from pymongo.errors import PyMongoError
 from rich.markup import escape
 
 from event_detection_pipeline.cli import adapters, detection, training
-from event_detection_pipeline.cli.shared import CONTEXT, JsonOption, console, print_json, print_table, settings_with
+from event_detection_pipeline.cli.shared import (
+    CONTEXT,
+    JsonOption,
+    console,
+    open_database,
+    print_json,
+    print_table,
+    settings_with,
+)
 from event_detection_pipeline.config import SettingsError
 from event_detection_pipeline.errors import PipelineError
 
@@ -74,6 +82,29 @@ def doctor(as_json: JsonOption = False) -> None:
         print_table(("check", "", "found", "what to do"), rows)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+@app.command()
+def forget(
+    conversation: Annotated[str, typer.Option(help="The conversation's id.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Remove everything made of a conversation: clips, manifest lines, stash entries, scores and answers."""
+    from event_detection_pipeline.forget import forget as run_forget
+
+    settings = settings_with()
+    gone = run_forget(open_database(settings), settings, conversation)
+    if as_json:
+        print_json(asdict(gone))
+        return
+    console.print(
+        f"removed {gone.clips} clips, {gone.manifest_lines} manifest lines, {gone.stash_entries} stash entries, "
+        f"{gone.scans} scores, {gone.reviews} answers, and the cache of encoder states"
+    )
+    if gone.adapters:
+        console.print(f"trained on it, and cannot unlearn it: {', '.join(gone.adapters)}. Train anew to be rid of it")
+    if gone.still_in_chronicle:
+        console.print("Chronicle still has the conversation: delete it there, else the next scan listens to it again")
 
 
 @app.command()

@@ -122,6 +122,31 @@ class ClipIndex:
             self._connection.execute(f"DELETE FROM {table} WHERE event = ? AND key = ?", of_key)
 
 
+def forget_conversation(path: Path, conversation_id: str) -> int:
+    """Remove the clips in which a conversation is heard, of all events, mixes too, with their audio; how many.
+
+    Raises:
+        BrokenIndex.
+    """
+    if not path.is_file():
+        return 0
+    of_conversation = "json_extract(line, '$.conversation_id') = ?"
+    with open_index(path, "") as index:
+        connection = index._connection
+        count = connection.execute(f"SELECT count(*) FROM clips WHERE {of_conversation}", (conversation_id,))
+        (found,) = count.fetchone()
+        keys = connection.execute(
+            f"SELECT event, key FROM clips WHERE {of_conversation} "
+            f"UNION SELECT event, key FROM rejects WHERE {of_conversation}",
+            (conversation_id, conversation_id),
+        )
+        with connection:
+            for event, key in keys.fetchall():
+                ClipIndex(connection, event)._forget(key)
+        index.sweep()
+    return found
+
+
 def _is_there(file: Path) -> bool:
     """Clips are not flushed to the disk one by one: a power cut can leave empty files."""
     try:

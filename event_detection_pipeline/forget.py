@@ -1,0 +1,60 @@
+"""Forgetting: everything that this project made of one conversation, and where it cannot be taken back."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pymongo.database import Database
+
+from event_detection_pipeline.adapters.provenance import trained_on
+from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, EVENT_SCANS, TRAINING_STASH
+from event_detection_pipeline.clips.cutting import file_stem
+from event_detection_pipeline.clips.export import index_path
+from event_detection_pipeline.clips.index import forget_conversation
+from event_detection_pipeline.clips.manifest import read_manifest, write_manifest
+from event_detection_pipeline.config import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was removed, and what is left: adapters cannot unlearn, and Chronicle's own copy is the app's to delete."""
+
+    clips: int
+    adapters: tuple[str, ...]
+    manifest_lines: int
+    stash_entries: int
+    scans: int
+    reviews: int
+    still_in_chronicle: bool
+
+
+def forget(database: Database[dict[str, Any]], settings: Settings, conversation_id: str) -> Forgotten:
+    """Remove a conversation's clips, audio, manifest lines, stash entries, scores and answers, and name the adapters
+    that were trained on it. The cache of encoder states goes as a whole: it is made again by the next training.
+
+    Raises:
+        BrokenIndex, BrokenManifest: what can be removed elsewhere has been.
+    """
+    of_conversation = {"conversation_id": conversation_id}
+    stash = database[TRAINING_STASH].delete_many(of_conversation).deleted_count
+    scans = database[EVENT_SCANS].delete_many(of_conversation).deleted_count
+    reviews = database[EVENT_REVIEWS].delete_many(of_conversation).deleted_count
+    clips = forget_conversation(index_path(settings), conversation_id)
+    (settings.audio_dir / f"{file_stem(conversation_id)}.wav").unlink(missing_ok=True)
+    lines = sum(_without(manifest, conversation_id) for manifest in sorted(settings.manifest_dir.glob("*.jsonl")))
+    shutil.rmtree(settings.state_cache_dir, ignore_errors=True)
+    kept = database[CONVERSATIONS].find_one(of_conversation | {"deleted": {"$ne": True}}, {"_id": 1})
+    adapters = tuple(trained_on(settings.adapter_dir, conversation_id))
+    return Forgotten(clips, adapters, lines, stash, scans, reviews, still_in_chronicle=kept is not None)
+
+
+def _without(manifest: Path, conversation_id: str) -> int:
+    """Rewrite a manifest without a conversation's lines; how many there were."""
+    if manifest.name.endswith(".rejects.jsonl"):
+        return 0
+    clips = read_manifest(manifest)
+    kept = [clip for clip in clips if clip.conversation_id != conversation_id]
+    if len(kept) < len(clips):
+        write_manifest(manifest, kept)
+    return len(clips) - len(kept)

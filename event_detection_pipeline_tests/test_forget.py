@@ -1,0 +1,73 @@
+"""What was made of a conversation can be taken back, and nothing of the others."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pymongo.database import Database
+
+from event_detection_pipeline.adapters.provenance import write_conversations
+from event_detection_pipeline.clips.export import export_clips, manifest_path, write_training_manifest
+from event_detection_pipeline.clips.manifest import read_manifest
+from event_detection_pipeline.clips.recordings import add_recordings
+from event_detection_pipeline.clips.wav import wav_bytes
+from event_detection_pipeline.config import EventSettings, Settings
+from event_detection_pipeline.forget import forget
+from event_detection_pipeline_tests.household import add_conversation, add_stash_entry
+
+Mongo = Database[dict[str, Any]]
+
+
+@pytest.fixture
+def event() -> EventSettings:
+    return EventSettings(name="sneeze")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, event: EventSettings) -> Settings:
+    return Settings(data_dir=tmp_path / "data", base_model=str(tmp_path / "no-model"), events=(event,))
+
+
+def test_forgetting_leaves_nothing_of_a_conversation_and_all_of_the_others(
+    database: Mongo, settings: Settings, event: EventSettings, tmp_path: Path
+):
+    gone, kept = (add_conversation(database, seconds=3.0) for _ in range(2))
+    for conversation_id in (gone, kept):
+        add_stash_entry(database, conversation_id)
+        key = {"conversation_id": conversation_id, "version_id": "v", "event": event.name}
+        database["event_scans"].insert_one(dict(key))
+        database["event_reviews"].insert_one(dict(key))
+    recording = tmp_path / "sneeze.wav"
+    recording.write_bytes(wav_bytes(np.random.default_rng(0).normal(0, 0.3, 8000).astype(np.float32)))
+    add_recordings(settings, event, recording, contains_event=True)
+    clips = export_clips(database, settings, event).clips
+    write_training_manifest(settings, event, min_samples=0)
+    settings.state_cache_dir.mkdir(parents=True)
+    for name, conversations in (("sneeze_v1", (gone, kept)), ("sneeze_v2", (kept,))):
+        folder = settings.adapter_dir / name
+        folder.mkdir(parents=True)
+        write_conversations(folder, [clip for clip in clips if clip.conversation_id in conversations])
+
+    report = forget(database, settings, gone)
+
+    heard_in = [clip for clip in clips if clip.conversation_id == gone]
+    assert heard_in and report.clips == report.manifest_lines == len(heard_in)
+    assert (report.stash_entries, report.scans, report.reviews) == (1, 1, 1)
+    assert report.adapters == ("sneeze_v1",)
+    assert report.still_in_chronicle
+    assert not any(Path(clip.audio).exists() for clip in heard_in)
+    assert not settings.state_cache_dir.exists()
+    others = [clip for clip in clips if clip.conversation_id != gone]
+    assert others == read_manifest(manifest_path(settings, event))
+    assert all(Path(clip.audio).exists() for clip in others)
+    for collection in ("training_stash", "event_scans", "event_reviews"):
+        assert [one["conversation_id"] for one in database[collection].find()] == [kept]
+
+
+def test_forgetting_what_nobody_knows_removes_nothing(database: Mongo, settings: Settings, event: EventSettings):
+    add_stash_entry(database, add_conversation(database, seconds=1.0))
+    clips = export_clips(database, settings, event).clips
+    report = forget(database, settings, "nobody")
+    assert (report.clips, report.manifest_lines, report.stash_entries, report.still_in_chronicle) == (0, 0, 0, False)
+    assert all(Path(clip.audio).exists() for clip in clips)
