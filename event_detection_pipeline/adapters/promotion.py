@@ -58,6 +58,10 @@ def decide_on(store: AdapterStore, settings: Settings, version: AdapterVersion) 
     if verdict is None or not verdict.passed:
         why = f"did not pass the gate: {verdict.reason}" if verdict else "has not been evaluated"
         return Decision(version, "refused", f"{version} {why}")
+    promoted = store.promoted(version.event)
+    if verdict.against != (str(promoted) if promoted else None):
+        beside = f"judged beside {verdict.against or 'no other adapter'}, and {promoted or 'none'} is promoted now"
+        return Decision(version, "refused", f"{version} was {beside}: run the job evaluate_only")
     if not settings.adapters.require_approval:
         return Decision(version, "promote", verdict.reason)
     approval = store.approval(version)

@@ -9,10 +9,12 @@ from event_detection_pipeline.adapters.store import AdapterVersion
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a candidate may be promoted, and the figure that decided it, in words."""
+    """Whether a candidate may be promoted, and the figure that decided it, in words; `against` is the adapter that was
+    promoted at the time, with which it was compared."""
 
     passed: bool
     reason: str
+    against: str | None = None
 
 
 def evaluation_path(evaluations: Path, version: AdapterVersion) -> Path:

@@ -10,7 +10,8 @@ from event_detection_pipeline.config import Settings
 
 def add_adapter(settings: Settings, event: str = "sneeze", *, passed: bool | None = True) -> AdapterVersion:
     """A new version with its figures, and the gate's verdict on it (None: it was not evaluated)."""
-    with AdapterStore(settings.adapter_dir).new_version(event) as (version, folder):
+    store = AdapterStore(settings.adapter_dir)
+    with store.new_version(event) as (version, folder):
         (folder / "adapter_model.safetensors").write_bytes(str(version).encode())
         (folder / "metrics.json").write_text(json.dumps({"test": _FIGURES}))
         (folder / "README.md").write_text(f"# {version}\n")
@@ -18,7 +19,8 @@ def add_adapter(settings: Settings, event: str = "sneeze", *, passed: bool | Non
         path = evaluation_path(settings.evaluation_dir, version)
         path.parent.mkdir(parents=True, exist_ok=True)
         reason = "not worse than the promoted one" if passed else "average precision 0.10 is too low"
-        path.write_text(json.dumps({"verdict": {"passed": passed, "reason": reason}}))
+        against = str(promoted) if (promoted := store.promoted(event)) else None
+        path.write_text(json.dumps({"verdict": {"passed": passed, "reason": reason, "against": against}}))
     return version
 
 

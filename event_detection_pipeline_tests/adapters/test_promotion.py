@@ -39,6 +39,17 @@ def test_what_passed_the_gate_is_promoted_and_what_did_not_is_not(settings: Sett
     assert "sneeze_v3 has not been evaluated" in decide(store, settings, "sneeze").reason
 
 
+def test_a_verdict_beside_another_adapter_than_the_promoted_one_is_too_old(
+    settings: Settings, store: AdapterStore
+) -> None:
+    first = add_adapter(settings)
+    add_adapter(settings)
+    store.promote(first, by="test", reason="by hand")
+    decision = decide(store, settings, "sneeze")
+    assert decision.state == "refused"
+    assert "judged beside no other adapter, and sneeze_v1 is promoted now: run the job evaluate_only" in decision.reason
+
+
 def test_an_approval_is_waited_for_and_names_who_gave_it(careful: Settings, store: AdapterStore) -> None:
     version = add_adapter(careful)
     assert decide(store, careful, "sneeze").state == "waiting"
