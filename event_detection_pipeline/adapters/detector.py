@@ -10,9 +10,10 @@ import torch
 from peft import PeftModel
 
 from event_detection_pipeline.adapters.device import Compute
+from event_detection_pipeline.adapters.examples import decoder_input
 from event_detection_pipeline.adapters.marker import Marker, allow_marker, marker_of
 from event_detection_pipeline.adapters.release import BrokenAdapter, Detection, read_detection
-from event_detection_pipeline.adapters.scoring import ClipScore, score_clips
+from event_detection_pipeline.adapters.scoring import ClipScore, read_scores
 from event_detection_pipeline.adapters.whisper import Whisper, load_whisper
 from event_detection_pipeline.config import SAMPLE_RATE
 
@@ -37,18 +38,29 @@ class Detector:
         self.whisper = whisper
         self.adapters = tuple(adapters)
         self.model = model
+        self._shared = lowest_adapted_layer(whisper)
 
     def score(self, clips: Sequence[np.ndarray], transcripts: Sequence[Sequence[str]]) -> dict[str, list[ClipScore]]:
-        """Scores of every adapter for each clip, by adapter name.
+        """Scores of every adapter for each clip, by adapter name: those that each adapter alone would give.
+
+        What lies below the lowest layer that any of the adapters changes runs once for all of them.
 
         Args:
             clips: float32 mono 16 kHz, at most 30 s, of one bucket.
-            transcripts: the words of each clip.
+            transcripts: the words of each clip; empty where nothing was said.
         """
+        encoder = self.whisper.model.trimmed_encoder
+        inputs = [decoder_input(self.whisper, words) for words in transcripts]
         found = {}
-        for adapter in self.adapters:
-            self.model.set_adapter(adapter.module_name)
-            found[adapter.name] = score_clips(self.model, self.whisper, adapter.marker, clips, transcripts)
+        with torch.inference_mode():
+            states = encoder.states(self.whisper.features(clips), self._shared)
+            encoder.first_layer = self._shared
+            try:
+                for adapter in self.adapters:
+                    self.model.set_adapter(adapter.module_name)
+                    found[adapter.name] = read_scores(self.model, self.whisper, adapter.marker, states, inputs)
+            finally:
+                encoder.first_layer = None
         return found
 
     def transcribe(self, clip: np.ndarray) -> list[str]:
@@ -64,21 +76,31 @@ class Detector:
         return text.split()
 
 
+def lowest_adapted_layer(whisper: Whisper) -> int:
+    """The lowest encoder layer that any loaded adapter changes; their number where none does. Adapters change layers,
+    never what lies below the first one (`lora_config`)."""
+    layers = whisper.model.trimmed_encoder.layers
+    adapted = (
+        number for number, layer in enumerate(layers) if any("lora_" in name for name, _ in layer.named_parameters())
+    )
+    return next(adapted, len(layers))
+
+
 def load_detectors(folders: Iterable[Path], compute: Compute) -> list[Detector]:
-    """Load adapters, those of the same base model into one Detector.
+    """Load adapters, those of the same base model (and language) into one Detector.
 
     Raises:
         NoSuchAdapter, BrokenAdapter, BaseModelUnavailable.
     """
-    by_base: dict[str, list[tuple[Path, Detection]]] = {}
+    by_base: dict[tuple[str, str], list[tuple[Path, Detection]]] = {}
     for folder in folders:
         detection = read_detection(folder)
-        by_base.setdefault(detection.base_model, []).append((folder, detection))
-    return [_load(base, adapters, compute) for base, adapters in by_base.items()]
+        by_base.setdefault((detection.base_model, detection.language), []).append((folder, detection))
+    return [_load(*base, adapters, compute) for base, adapters in by_base.items()]
 
 
-def _load(base: str, adapters: Sequence[tuple[Path, Detection]], compute: Compute) -> Detector:
-    whisper = load_whisper(base, compute)
+def _load(base: str, language: str, adapters: Sequence[tuple[Path, Detection]], compute: Compute) -> Detector:
+    whisper = load_whisper(base, compute, language)
     model: PeftModel | None = None
     loaded = []
     for number, (folder, detection) in enumerate(adapters):

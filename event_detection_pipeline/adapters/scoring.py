@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-import numpy as np
 import torch
+from peft import PeftModel
 
 from event_detection_pipeline.adapters.examples import DecoderInput, Example, decoder_input, pad, read_wav
 from event_detection_pipeline.adapters.marker import Marker
 from event_detection_pipeline.adapters.states import StateCache
-from event_detection_pipeline.adapters.whisper import Whisper
+from event_detection_pipeline.adapters.whisper import TrimmedWhisper, Whisper
 
 BATCH_SIZE = 8  # clips; larger ones gain nothing on a CPU and little on a card
 
@@ -25,25 +25,6 @@ class ClipScore:
 
     score: float
     position: int
-
-
-def score_clips(
-    model: torch.nn.Module,
-    whisper: Whisper,
-    marker: Marker,
-    clips: Sequence[np.ndarray],
-    transcripts: Sequence[Sequence[str]],
-) -> list[ClipScore]:
-    """Score clips of one bucket with their transcripts (words without tags).
-
-    Args:
-        model: the base model, bare or with an adapter.
-        clips: float32 mono 16 kHz, one bucket (see Whisper.features).
-        transcripts: words of each clip; empty where nothing was said.
-    """
-    inputs = [decoder_input(whisper, words) for words in transcripts]
-    with torch.inference_mode():
-        return read_scores(model, whisper, marker, whisper.features(clips), inputs)
 
 
 def score_examples(
@@ -83,14 +64,21 @@ def read_scores(
     features: torch.Tensor,
     inputs: Sequence[DecoderInput],
 ) -> list[ClipScore]:
-    """The scores of a prepared batch; features (clips, mels, frames)."""
+    """The scores of a prepared batch.
+
+    Args:
+        model: the base model, bare or with an adapter.
+        features: (clips, mels, frames), or the states that enter the encoder's first layer (see TrimmedWhisperEncoder).
+    """
     ids = pad([one.ids for one in inputs], whisper.end_of_text, features.device)
-    logits = model(input_features=features, decoder_input_ids=ids, use_cache=False).logits
-    first = torch.tensor(marker.first_ids, device=logits.device)
+    speech = model.get_base_model() if isinstance(model, PeftModel) else model
+    assert isinstance(speech, TrimmedWhisper)
+    states = speech.model(input_features=features, decoder_input_ids=ids, use_cache=False).last_hidden_state
+    # Only what stands before a word is turned into probabilities: the vocabulary is wide, and most tokens are not read.
+    at_boundaries = torch.cat([row[one.boundaries] for row, one in zip(states, inputs, strict=True)])
+    probabilities = torch.softmax(speech.proj_out(at_boundaries).float(), dim=-1)[:, list(marker.first_ids)].sum(dim=-1)
     scores = []
-    for row, one in zip(logits, inputs, strict=True):
-        at_boundaries = torch.softmax(row[one.boundaries].float(), dim=-1)
-        probabilities = at_boundaries[:, first].sum(dim=-1).cpu().numpy()
-        best = int(probabilities.argmax())
-        scores.append(ClipScore(float(probabilities[best]), best))
+    for row in probabilities.cpu().split([len(one.boundaries) for one in inputs]):
+        best = int(row.argmax())
+        scores.append(ClipScore(float(row[best]), best))
     return scores

@@ -1,0 +1,66 @@
+"""A detector of several adapters: what each of them alone would hear, with the layers below them run once."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from event_detection_pipeline.adapters.detector import Detector, load_detectors, lowest_adapted_layer
+from event_detection_pipeline.config import SAMPLE_RATE
+from event_detection_pipeline_tests.random_adapter import CPU, random_adapter
+
+WORDS = [["good", "morning"], [], ["somebody", "is", "at", "the", "door"]]
+CLIPS = [np.random.default_rng(seed).normal(0, 0.1, 2 * SAMPLE_RATE).astype(np.float32) for seed in range(3)]
+
+
+@pytest.fixture(scope="module")
+def folders(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    store = tmp_path_factory.mktemp("adapters")
+    return [
+        random_adapter(store / "chime_v1", base_model, seed=1, first_layer=2),
+        random_adapter(store / "sneeze_v3", base_model, seed=2, first_layer=1),
+        random_adapter(store / "knock_v2", base_model, seed=3, part="decoder"),
+    ]
+
+
+def only(folders: list[Path]) -> Detector:
+    (detector,) = load_detectors(folders, CPU)
+    return detector
+
+
+def test_several_adapters_at_once_score_exactly_what_each_scores_alone(folders: list[Path]) -> None:
+    together = only(folders).score(CLIPS, WORDS)
+    assert list(together) == ["chime_v1", "sneeze_v3", "knock_v2"]
+    for folder in folders:
+        alone = only([folder]).score(CLIPS, WORDS)
+        assert alone == {folder.name: together[folder.name]}
+    scores = [[one.score for one in found] for found in together.values()]
+    assert not np.allclose(scores[0], scores[1])
+
+
+def test_what_no_adapter_changes_runs_once_for_all_of_them(folders: list[Path]) -> None:
+    detector = only(folders)
+    runs = [0] * 4
+    for number, layer in enumerate(detector.whisper.model.trimmed_encoder.layers):
+
+        def count(*_: object, number: int = number) -> None:
+            runs[number] += 1
+
+        layer.register_forward_hook(count)
+    detector.score(CLIPS, WORDS)
+    assert runs == [1, 3, 3, 3]
+
+
+def test_an_adapter_of_the_decoder_leaves_the_whole_encoder_shared(folders: list[Path]) -> None:
+    assert lowest_adapted_layer(only(folders[:1]).whisper) == 2
+    assert lowest_adapted_layer(only(folders[2:]).whisper) == 4
+
+
+def test_after_an_error_the_detector_still_listens(folders: list[Path]) -> None:
+    detector = only(folders)
+    with pytest.raises((ValueError, RuntimeError)):
+        detector.score(CLIPS, WORDS[:2])
+    assert detector.whisper.model.trimmed_encoder.first_layer is None
+    with torch.inference_mode():
+        assert isinstance(detector.transcribe(CLIPS[0]), list)

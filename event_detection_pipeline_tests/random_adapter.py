@@ -1,0 +1,48 @@
+"""Adapters without training, for tests of what is done with them: what they hear means nothing, but never changes."""
+
+from pathlib import Path
+
+import torch
+from peft import get_peft_model
+
+from event_detection_pipeline.adapters.device import Compute
+from event_detection_pipeline.adapters.release import Detection, save_adapter
+from event_detection_pipeline.adapters.train import lora_config
+from event_detection_pipeline.adapters.whisper import load_whisper
+from event_detection_pipeline.config import LoraSettings
+
+CPU = Compute(torch.device("cpu"), torch.float32)
+
+
+def random_adapter(
+    folder: Path,
+    base_model: Path,
+    *,
+    seed: int = 0,
+    first_layer: int = 2,
+    part: str = "encoder",
+    threshold: float = 0.5,
+) -> Path:
+    """Write an adapter into a new folder, named like `chime_v1`. Returns the folder."""
+    event = folder.name.rpartition("_v")[0]
+    whisper = load_whisper(str(base_model), CPU)
+    torch.manual_seed(seed)
+    lora = LoraSettings.model_validate({"part": part, "rank": 4})
+    model = get_peft_model(whisper.model, lora_config(lora, first_layer))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.1)
+    folder.mkdir(parents=True)
+    detection = Detection(
+        event=event,
+        source_tag=f"<{event}>",
+        target_token=f"{event.upper()}_DETECTED",
+        base_model=str(base_model),
+        threshold=threshold,
+        threshold_rule="by hand",
+        manifest_sha256="0",
+        prompt=tuple(whisper.prompt),
+    )
+    save_adapter(folder, model, whisper, detection)
+    return folder
