@@ -1,11 +1,14 @@
-"""The way into Chronicle's MongoDB, and the two collections that are this project's own."""
+"""The way into Chronicle's MongoDB, and the collections that are this project's own."""
 
 import logging
-from typing import Any
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from pymongo import ASCENDING, MongoClient
 from pymongo.database import Database
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import AutoReconnect, CursorNotFound, OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from event_detection_pipeline.errors import PipelineError
@@ -15,10 +18,23 @@ AUDIO_CHUNKS = "audio_chunks"
 TRAINING_STASH = "training_stash"
 EVENT_SCANS = "event_scans"
 EVENT_REVIEWS = "event_reviews"
+EVENT_SHADOW_SCANS = "event_shadow_scans"
+EVENT_SCAN_LEASES = "event_scan_leases"
+EVENT_SCAN_PROGRESS = "event_scan_progress"
 
 logger = logging.getLogger(__name__)
 
 APP_NAME = "event-detection-pipeline"
+
+AWAY = (AutoReconnect, CursorNotFound)
+"""What the driver raises when a server went away; one that is back has forgotten its cursors."""
+
+OUTAGE_SECONDS = 120.0  # a restart or an update of the server takes less
+
+_PAUSE_SECONDS = 0.5
+_TRIES = 5
+
+Result = TypeVar("Result")
 
 
 class ChronicleUnavailable(PipelineError):
@@ -58,13 +74,47 @@ def connect(uri: str, database: str, *, timeout_seconds: float = 10) -> Database
     return client[database]
 
 
+def patiently(database: Database[dict[str, Any]], operation: Callable[[], Result]) -> Result:
+    """Do something that may be done twice, again where the server went away in the middle of it.
+
+    Raises:
+        ChronicleUnavailable: it stayed away, or went away again and again.
+    """
+    for _ in range(_TRIES):
+        with suppress(*AWAY):
+            return operation()
+        wait_for_server(database)
+    raise ChronicleUnavailable(f"MongoDB broke off {_TRIES} times in the same place; its log says why")
+
+
+def wait_for_server(database: Database[dict[str, Any]]) -> None:
+    """Return as soon as the server answers. Raises ChronicleUnavailable after OUTAGE_SECONDS."""
+    logger.warning("MongoDB went away; waiting for it up to %.0f s", OUTAGE_SECONDS)
+    until = time.monotonic() + OUTAGE_SECONDS
+    while True:
+        try:
+            database.client.admin.command("ping")
+            return
+        except AWAY:
+            if time.monotonic() > until:
+                raise ChronicleUnavailable(
+                    f"MongoDB went away and was not back after {OUTAGE_SECONDS:.0f} s. Is Chronicle running? What was "
+                    "in work is taken up by the next run"
+                ) from None
+            time.sleep(_PAUSE_SECONDS)
+
+
 def ensure_indexes(database: Database[dict[str, Any]]) -> None:
     """Index our own collections (one scan and one review for each version and event), and of Chronicle's conversations
     the flags and the deleted ones: without that each export would read every word ever said (docs/decisions.md)."""
-    of_version = [("conversation_id", ASCENDING), ("version_id", ASCENDING), ("event", ASCENDING)]
-    for collection, time in ((EVENT_SCANS, "scanned_at"), (EVENT_REVIEWS, "reviewed_at")):
-        database[collection].create_index(of_version, unique=True)
-        database[collection].create_index([("event", ASCENDING), (time, ASCENDING)])
+    of_version = [("conversation_id", ASCENDING), ("version_id", ASCENDING)]
+    of_event = [*of_version, ("event", ASCENDING)]
+    for collection, moment in ((EVENT_SCANS, "scanned_at"), (EVENT_REVIEWS, "reviewed_at")):
+        database[collection].create_index(of_event, unique=True)
+        database[collection].create_index([("event", ASCENDING), (moment, ASCENDING)])
+    database[EVENT_SHADOW_SCANS].create_index([*of_event, ("adapter", ASCENDING)], unique=True)
+    database[EVENT_SCAN_LEASES].create_index(of_version, unique=True)
+    database[EVENT_SCAN_LEASES].create_index("expires")
     try:
         database[CONVERSATIONS].create_index("transcript_versions.maybe_anomaly", sparse=True)
         database[CONVERSATIONS].create_index("deleted", partialFilterExpression={"deleted": True})

@@ -1,79 +1,121 @@
-"""Finding work: the transcript versions that a scan has yet to look at."""
+"""Which of some conversations a scan has yet to look at, and where Chronicle has lost what is known of them."""
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from pymongo import DESCENDING
 from pymongo.database import Database
 
-from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, EVENT_SCANS
+from event_detection_pipeline.chronicle.database import EVENT_REVIEWS, EVENT_SCANS, patiently
+from event_detection_pipeline.chronicle.documents import Document
 
 ANSWERS = ("verified", "rejected")  # what a person said of a flag; a scan never touches it
 ANSWERED = {"answer": {"$ne": None}}  # in event_reviews; an answer that was undone is None again
-_BATCH = 200
+
+HEAD = {
+    "conversation_id": 1,
+    "deleted": 1,
+    "active_transcript_version": 1,
+    "transcript_versions.version_id": 1,
+    "transcript_versions.maybe_anomaly": 1,
+}
+"""The fields of a conversation that `examine` reads: neither words nor transcripts."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingVersion:
-    """The active version of a conversation that nobody answered and the current adapters have not heard."""
+    """The active version of a conversation that nobody answered and the current adapters have not heard.
+
+    `attempts` counts the scans that have tried it, the present one included.
+    """
 
     conversation_id: str
     version_id: str
+    attempts: int = field(default=0, compare=False)
 
 
-def iter_pending(database: Database[dict[str, Any]], adapters: Collection[str]) -> Iterator[PendingVersion]:
-    """Active versions of undeleted conversations, newest first, that no person answered and that lack a scan by at
-    least one of the adapters (names such as sneeze_v3).
+@dataclass(slots=True)
+class Examined:
+    """What there is to do for some conversations.
 
-    Neither words nor transcripts are loaded. An answer counts wherever it is found, in the flag or in `event_reviews`:
-    Chronicle may have overwritten the flag.
+    Attributes:
+        pending: to be scanned, in the order of the conversations.
+        lost_flags: what `maybe_anomaly` must say and does not, because Chronicle saved an older copy.
+        lost_answers: a person answered, and the flag says that nobody looked at it or that it is quiet.
     """
-    fields = {
-        "conversation_id": 1,
-        "active_transcript_version": 1,
-        "transcript_versions.version_id": 1,
-        "transcript_versions.maybe_anomaly": 1,
-    }
-    cursor = database[CONVERSATIONS].find({"deleted": {"$ne": True}}, fields).sort("created_at", DESCENDING)
-    batch: list[PendingVersion] = []
-    for document in cursor.batch_size(_BATCH):
-        version = _unanswered_active_version(document)
-        if version:
-            batch.append(version)
-        if len(batch) >= _BATCH:
-            yield from _without_known(database, batch, adapters)
-            batch = []
-    yield from _without_known(database, batch, adapters)
+
+    pending: list[PendingVersion] = field(default_factory=list)
+    lost_flags: dict[PendingVersion, bool] = field(default_factory=dict)
+    lost_answers: list[PendingVersion] = field(default_factory=list)
 
 
-def _unanswered_active_version(document: dict[str, Any]) -> PendingVersion | None:
-    conversation_id, active = document.get("conversation_id"), document.get("active_transcript_version")
-    versions = document.get("transcript_versions")
-    if not isinstance(conversation_id, str) or not isinstance(active, str) or not isinstance(versions, list):
+def examine(database: Database[dict[str, Any]], heads: Sequence[Document], adapters: Collection[str]) -> Examined:
+    """Look at the active versions of undeleted conversations.
+
+    Pending is what no person answered and what lacks a scan by at least one of the adapters (names such as sneeze_v3).
+    An answer counts wherever it is found, in the flag or in `event_reviews`: Chronicle may have overwritten the flag.
+
+    Args:
+        heads: documents of `conversations` with the fields of HEAD.
+    """
+    flags = {version: flag for head in heads if (found := _active_version(head)) for version, flag in [found]}
+    examined = Examined()
+    if not flags:
+        return examined
+    scans, answered = patiently(database, lambda: _known(database, list(flags)))
+    for version, flag in flags.items():
+        known = scans.get(version, {})
+        if version in answered:
+            if flag is None or flag is False:
+                examined.lost_answers.append(version)
+        elif flag not in ANSWERS:
+            if any(known.values()) and flag is not True:
+                examined.lost_flags[version] = True
+            elif known and flag is None and not any(known.values()) and None not in known.values():
+                examined.lost_flags[version] = False
+            if not known.keys() >= set(adapters):
+                examined.pending.append(version)
+    return examined
+
+
+def still_pending(
+    database: Database[dict[str, Any]], versions: Sequence[PendingVersion], adapters: Collection[str]
+) -> list[PendingVersion]:
+    """Those that nobody has scanned or answered meanwhile."""
+    if not versions:
+        return []
+    scans, answered = patiently(database, lambda: _known(database, versions))
+    return [
+        version
+        for version in versions
+        if version not in answered and not scans.get(version, {}).keys() >= set(adapters)
+    ]
+
+
+def _active_version(head: Document) -> tuple[PendingVersion, object] | None:
+    """The active version and its flag; None where the conversation is deleted or has none."""
+    conversation_id, active = head.get("conversation_id"), head.get("active_transcript_version")
+    versions = head.get("transcript_versions")
+    if head.get("deleted") is True or not isinstance(conversation_id, str) or not isinstance(active, str):
         return None
-    for version in versions:
+    for version in versions if isinstance(versions, list) else []:
         if isinstance(version, dict) and version.get("version_id") == active:
-            return None if version.get("maybe_anomaly") in ANSWERS else PendingVersion(conversation_id, active)
+            return PendingVersion(conversation_id, active), version.get("maybe_anomaly")
     return None
 
 
-def _without_known(
-    database: Database[dict[str, Any]], batch: list[PendingVersion], adapters: Collection[str]
-) -> Iterator[PendingVersion]:
-    """Leave out what was scanned by all adapters, and what a person answered."""
-    if not batch:
-        return
-    of_batch = {"conversation_id": {"$in": [version.conversation_id for version in batch]}}
-    key = {"conversation_id": 1, "version_id": 1, "adapter": 1}
-    heard: dict[tuple[str, str], set[str]] = {}
-    for scan in database[EVENT_SCANS].find(of_batch | {"adapter": {"$in": list(adapters)}}, key):
-        heard.setdefault((scan["conversation_id"], scan["version_id"]), set()).add(scan["adapter"])
+def _known(
+    database: Database[dict[str, Any]], versions: Sequence[PendingVersion]
+) -> tuple[dict[PendingVersion, dict[str, bool | None]], set[PendingVersion]]:
+    """For each version whether which adapter flagged it (None: there was nothing to hear), and those answered."""
+    of_these = {"conversation_id": {"$in": [version.conversation_id for version in versions]}}
+    fields = {"conversation_id": 1, "version_id": 1, "adapter": 1, "flagged": 1, "score": 1}
+    scans: dict[PendingVersion, dict[str, bool | None]] = {}
+    for scan in database[EVENT_SCANS].find(of_these, fields):
+        flagged = bool(scan.get("flagged")) if scan.get("score") is not None else None
+        scans.setdefault(PendingVersion(scan["conversation_id"], scan["version_id"]), {})[scan["adapter"]] = flagged
     answered = {
-        (review["conversation_id"], review["version_id"])
-        for review in database[EVENT_REVIEWS].find(of_batch | ANSWERED, key)
+        PendingVersion(review["conversation_id"], review["version_id"])
+        for review in database[EVENT_REVIEWS].find(of_these | ANSWERED, {"conversation_id": 1, "version_id": 1})
     }
-    for version in batch:
-        id_ = (version.conversation_id, version.version_id)
-        if id_ not in answered and heard.get(id_, set()) < set(adapters):
-            yield version
+    return scans, answered

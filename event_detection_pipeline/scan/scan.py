@@ -1,41 +1,67 @@
 """The scan: every version that nobody answered is scored by every promoted adapter, in one pass over its audio."""
 
 import logging
-from collections.abc import Iterator, Sequence
+import os
+import time
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from pymongo.database import Database
 
-from event_detection_pipeline.adapters.detector import Detector, LoadedAdapter
-from event_detection_pipeline.chronicle.audio import AudioTooLong, NoAudio, conversation_audio
+from event_detection_pipeline.adapters.detector import Detector
+from event_detection_pipeline.chronicle.audio import AudioTooLong, NoAudio
 from event_detection_pipeline.chronicle.database import ensure_indexes
-from event_detection_pipeline.chronicle.documents import MalformedDocument, TranscriptVersion, Word
-from event_detection_pipeline.chronicle.queries import get_conversation
+from event_detection_pipeline.chronicle.documents import MalformedDocument
 from event_detection_pipeline.config import ClipSettings, ScanSettings
-from event_detection_pipeline.progress import log_progress
-from event_detection_pipeline.scan.listen import Heard, Window, cut, listen, loudest
-from event_detection_pipeline.scan.pending import PendingVersion, iter_pending
-from event_detection_pipeline.scan.results import VersionScore, reassert_flags, write_results
+from event_detection_pipeline.errors import PipelineError
+from event_detection_pipeline.progress import INTERVAL_SECONDS
+from event_detection_pipeline.scan.leases import MAX_ATTEMPTS, Leases
+from event_detection_pipeline.scan.listen import BatchSize
+from event_detection_pipeline.scan.pending import PendingVersion
+from event_detection_pipeline.scan.pipeline import prepared
+from event_detection_pipeline.scan.results import VersionScore, write_results, write_shadow
+from event_detection_pipeline.scan.tally import Finished, Piece, Tally
+from event_detection_pipeline.scan.windows import NotYet, version_windows
+from event_detection_pipeline.scan.work import Work
 
 logger = logging.getLogger(__name__)
 
-# Decoded audio in memory at a time (64 kB a second); a longer conversation is a group of its own.
-MAX_GROUP_SECONDS = 1800.0
-# A conversation this young may have its audio still to come: it is looked at again, not put on record as silent.
-UPLOAD_TIME = timedelta(days=1)
+# Threads that decode: FFmpeg works outside Python's lock, what stays inside it is worth no more threads than these.
+DECODERS = min(8, os.cpu_count() or 1)
+# Windows are scored in groups of so many batches, so that batches of one padded length are full. As many again wait
+# decoded: at 8 windows of 12 s a batch that is 100 MB in all, however long a conversation is.
+GROUP_BATCHES = 8
+EXAMPLES = 100  # flags that a report lists
 
 
 @dataclass(slots=True)
 class ScanReport:
-    """What a scan did. `kept_back` versions were answered by a person, or deleted, while they were being scanned."""
+    """What a scan did.
+
+    Attributes:
+        scanned: versions that are on record now, also those without a score.
+        kept_back: versions that were answered by a person, or deleted, while they were being scanned.
+        seconds: of audio that was listened to.
+        restored: flags that Chronicle had lost.
+        lost_answers: answers that Chronicle had lost; `review` carries them out again.
+        problems: why versions have no score.
+        shadow_flagged: what candidates would have flagged, by adapter.
+        examples: some of the flags.
+    """
 
     scanned: int = 0
     flagged: int = 0
     kept_back: int = 0
+    seconds: float = 0.0
+    restored: int = 0
+    lost_answers: int = 0
     problems: dict[str, int] = field(default_factory=dict)
+    shadow_flagged: dict[str, int] = field(default_factory=dict)
     examples: list[VersionScore] = field(default_factory=list)
 
 
@@ -46,146 +72,105 @@ def scan(
     clips: ClipSettings,
     *,
     limit: int | None = None,
+    shadow: Collection[str] = (),
 ) -> ScanReport:
     """Scan what is pending for these detectors' adapters, at most `limit` versions, and write what was heard.
 
-    A group of versions is written before the next one is decoded: a scan that is killed loses at most one group, and
-    the next scan takes it up.
+    Decoding runs ahead of the model and writing behind it. Several scans at once share the work, in this process or on
+    other machines; one that is killed loses what it had in work, and the next one takes that up (see Work).
+
+    Args:
+        shadow: names of those among the adapters that are candidates: they hear what the others hear, and their scores
+            are kept apart without a flag. They make no work.
+
+    Raises:
+        OutOfMemory, ChronicleUnavailable.
     """
     ensure_indexes(database)
-    lost = reassert_flags(database)
-    if lost:
-        logger.info("%d flags that Chronicle had overwritten were set again", lost)
-    adapters = [adapter.name for detector in detectors for adapter in detector.adapters]
+    adapters = [adapter for detector in detectors for adapter in detector.adapters]
+    promoted = {adapter.detection.event: adapter.name for adapter in adapters if adapter.name not in shadow}
     report = ScanReport()
-    pending = list(islice(iter_pending(database, adapters), limit))
-    progress = log_progress(logger, "scanned")
-    done = 0
-    for group in _groups(database, pending, detectors, report, settings, clips):
-        scores = group.unheard + _score(detectors, group, settings)
-        written = write_results(database, scores)
-        _count(report, scores, written.kept_back)
-        done += group.versions
-        progress(done, len(pending))
+    ahead = GROUP_BATCHES * settings.batch_size
+    tally, progress = Tally(detectors, BatchSize(settings.batch_size)), _Progress()
+    with Leases(database, promoted.values()) as leases, ThreadPoolExecutor(1, "scan-writer") as writer:
+        work = Work(database, promoted, leases, limit)
+        written: Future[None] | None = None
+        with closing(prepared(work, partial(_pieces, database, clips), threads=DECODERS, ahead=ahead)) as pieces:
+            while group := list(islice(pieces, ahead)):
+                finished = tally.add(group)
+                report.seconds += sum(piece.window.end - piece.window.start for piece in group if piece.window)
+                # The writes of one group overlap with the scoring of the next; no more than one waits.
+                if written:
+                    written.result()
+                written = writer.submit(_write, database, leases, report, finished, shadow)
+                progress(report)
+        if written:
+            written.result()
+    report.restored, report.lost_answers = work.restored_flags, work.lost_answers
     return report
 
 
-@dataclass(slots=True)
-class _Group:
-    """Versions that are scored together, so that batches are full: their windows, and who each belongs to."""
-
-    versions: int = 0
-    windows: list[Window] = field(default_factory=list)
-    owners: list[PendingVersion] = field(default_factory=list)
-    unheard: list[VersionScore] = field(default_factory=list)
-
-    @property
-    def seconds(self) -> float:
-        return sum(window.end - window.start for window in self.windows)
-
-
-def _groups(
-    database: Database[dict[str, Any]],
-    pending: Sequence[PendingVersion],
-    detectors: Sequence[Detector],
-    report: ScanReport,
-    settings: ScanSettings,
-    clips: ClipSettings,
-) -> Iterator[_Group]:
-    """Decode one group after the other; memory holds one, whatever the length of the conversations."""
-    group = _Group()
-    for version in pending:
-        group.versions += 1
-        try:
-            windows = _windows_of(database, version, clips)
-            group.windows += windows
-            group.owners += [version] * len(windows)
-        except _NotYet as error:
-            report.problems[error.problem] = report.problems.get(error.problem, 0) + 1
-        except (NoAudio, AudioTooLong, MalformedDocument) as error:
-            logger.warning("conversation %s is not scanned: %s", version.conversation_id, error)
-            group.unheard += [
-                _result(version, adapter, problem=type(error).__name__)
-                for detector in detectors
-                for adapter in detector.adapters
-            ]
-        if group.versions >= settings.batch_size or group.seconds >= MAX_GROUP_SECONDS:
-            yield group
-            group = _Group()
-    if group.versions:
-        yield group
-
-
-def _score(detectors: Sequence[Detector], group: _Group, settings: ScanSettings) -> list[VersionScore]:
-    scores = []
-    for detector in detectors:
-        heard = listen(detector, group.windows, settings.batch_size)
-        for adapter in detector.adapters:
-            by_version: dict[PendingVersion, list[Heard]] = {}
-            for version, one in zip(group.owners, heard[adapter.name], strict=True):
-                by_version.setdefault(version, []).append(one)
-            for version, windows in by_version.items():
-                best = loudest(windows)
-                scores.append(_result(version, adapter, score=best.score, time=best.time))
-    return scores
-
-
-class _NotYet(Exception):
-    """There is nothing to hear and nothing to put on record: it was deleted meanwhile, or is still being recorded."""
-
-    def __init__(self, problem: str) -> None:
-        self.problem = problem
-
-
-def _windows_of(database: Database[dict[str, Any]], pending: PendingVersion, clips: ClipSettings) -> list[Window]:
-    conversation = get_conversation(database, pending.conversation_id, version_id=pending.version_id)
-    version = conversation.version(pending.version_id) if conversation else None
-    if conversation is None or version is None or conversation.deleted:
-        raise _NotYet("deleted meanwhile")
+def _pieces(database: Database[dict[str, Any]], clips: ClipSettings, version: PendingVersion) -> Iterator[Piece]:
+    """A version's windows, and its end."""
+    problem, skipped = None, None
     try:
-        audio = conversation_audio(database, pending.conversation_id)
-    except NoAudio:
-        if conversation.created_at and datetime.now(UTC) - conversation.created_at < UPLOAD_TIME:
-            raise _NotYet("no audio yet") from None
-        raise
-    return cut(audio.samples, _words_of(version, audio.seconds, clips), clips)
+        if version.attempts > MAX_ATTEMPTS:
+            raise _ScansDied(f"{MAX_ATTEMPTS} scans died while they had it in work")
+        for window in version_windows(database, version, clips):
+            yield Piece(version, window)
+    except NotYet as error:
+        skipped = str(error)
+    except (NoAudio, AudioTooLong, MalformedDocument, _ScansDied) as error:
+        logger.warning("conversation %s is not scanned: %s", version.conversation_id, error)
+        problem = type(error).__name__.removeprefix("_")
+    yield Piece(version, problem=problem, skipped=skipped)
 
 
-def _words_of(version: TranscriptVersion, seconds: float, clips: ClipSettings) -> tuple[Word, ...] | None:
-    """The words to feed the decoder: with times if there are any, without for a recording that is a single window."""
-    if version.words and all(word.start is not None for word in version.words):
-        return version.words
-    if version.transcript and seconds <= clips.max_seconds:
-        return tuple(Word(text, None, None) for text in version.transcript.split())
-    return None
+class _ScansDied(PipelineError):
+    """Something about a version kills the process that scans it."""
 
 
-def _result(
-    pending: PendingVersion,
-    adapter: LoadedAdapter,
-    *,
-    score: float | None = None,
-    time: float | None = None,
-    problem: str | None = None,
-) -> VersionScore:
-    return VersionScore(
-        pending.conversation_id,
-        pending.version_id,
-        adapter.detection.event,
-        adapter.name,
-        score,
-        adapter.detection.threshold,
-        time,
-        problem,
-    )
+def _write(
+    database: Database[dict[str, Any]],
+    leases: Leases,
+    report: ScanReport,
+    finished: Sequence[Finished],
+    shadow: Collection[str],
+) -> None:
+    scores = [score for one in finished for score in one.scores]
+    kept = [score for score in scores if score.adapter not in shadow]
+    written = write_results(database, kept)
+    write_shadow(database, [score for score in scores if score.adapter in shadow])
+    leases.finish([one.version for one in finished])
+    _count(report, finished, kept, written.kept_back)
+    for score in scores:
+        if score.adapter in shadow:
+            report.shadow_flagged[score.adapter] = report.shadow_flagged.get(score.adapter, 0) + score.flagged
 
 
-def _count(report: ScanReport, scores: Sequence[VersionScore], kept_back: int) -> None:
-    versions = {(score.conversation_id, score.version_id) for score in scores}
-    flagged = {(score.conversation_id, score.version_id) for score in scores if score.flagged}
-    report.scanned += len(versions)
-    report.flagged += len(flagged)
+def _count(report: ScanReport, finished: Sequence[Finished], scores: Sequence[VersionScore], kept_back: int) -> None:
+    problems = {score.version: score.problem for score in scores if score.problem}
+    flagged = [score for score in scores if score.flagged]
+    report.scanned += sum(1 for one in finished if not one.skipped)
+    report.flagged += len({score.version for score in flagged})
     report.kept_back += kept_back
-    for problem in {(score.conversation_id, score.problem) for score in scores if score.problem}:
-        report.problems[str(problem[1])] = report.problems.get(str(problem[1]), 0) + 1
-    report.examples += [score for score in scores if score.flagged]
+    for problem in [*problems.values(), *(one.skipped for one in finished if one.skipped)]:
+        report.problems[str(problem)] = report.problems.get(str(problem), 0) + 1
+    report.examples = (report.examples + flagged)[:EXAMPLES]
+
+
+class _Progress:
+    """Says every few seconds how far a scan is; how much there is to do is known only at its end."""
+
+    def __init__(self) -> None:
+        self._started = self._last = time.monotonic()
+
+    def __call__(self, report: ScanReport) -> None:
+        now = time.monotonic()
+        if now - self._last < INTERVAL_SECONDS:
+            return
+        self._last = now
+        speed = report.seconds / (now - self._started)
+        logger.info(
+            "%d versions scanned, %.1f h of audio, %.0f times real time", report.scanned, report.seconds / 3600, speed
+        )

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from event_detection_pipeline.chronicle.documents import Word
 from event_detection_pipeline.config import SAMPLE_RATE, ClipSettings
-from event_detection_pipeline.scan.listen import cut
+from event_detection_pipeline.scan.windows import cut
 
 CLIPS = ClipSettings()
 

@@ -1,0 +1,129 @@
+"""Leases: of several scans at once each has its own versions, and what a killed one held is taken up by the next."""
+
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from threading import Event, Thread
+from types import TracebackType
+from typing import Any, Self
+
+from pymongo import UpdateOne
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError, PyMongoError
+
+from event_detection_pipeline.chronicle.database import EVENT_SCAN_LEASES, patiently
+from event_detection_pipeline.scan.pending import PendingVersion
+
+logger = logging.getLogger(__name__)
+
+# How long a version stays with a scan that no longer gives a sign of life; clocks of several machines must agree to
+# much less than this.
+LEASE_TIME = timedelta(minutes=5)
+# A version that so many scans died over is put on record instead of killing the next one, too.
+MAX_ATTEMPTS = 3
+
+_DUPLICATE_KEY = 11000
+
+
+class Leases:
+    """What one scan holds in `event_scan_leases`: a document for each version, with its owner and when it expires.
+
+    As a context it keeps its leases alive. Those that are left when the block ends are free for the next scan at once,
+    those of a killed process after LEASE_TIME. A lease names the adapters it was taken for, until each has been heard:
+    a scan for another event takes over the version, not the duty.
+    """
+
+    def __init__(
+        self, database: Database[dict[str, Any]], adapters: Iterable[str], *, lease_time: timedelta = LEASE_TIME
+    ) -> None:
+        self._database = database
+        self._leases = database[EVENT_SCAN_LEASES]
+        self._adapters = sorted(adapters)
+        self._lease_time = lease_time
+        self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._ended = Event()
+        self._keeper = Thread(target=self._keep_alive, name="scan-leases", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._keeper.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._keeper.join()
+        try:
+            # Stopped in good order, it says nothing against these versions.
+            freed = {"$set": {"owner": None, "expires": datetime.now(UTC)}, "$inc": {"attempts": -1}}
+            self._leases.update_many({"owner": self._owner}, freed)
+        except PyMongoError as problem:
+            logger.warning("leases stay until they expire: %s", type(problem).__name__)
+
+    def take(self, versions: Sequence[PendingVersion]) -> list[PendingVersion]:
+        """Those that no other scan holds, now leased."""
+        if not versions:
+            return []
+        return patiently(self._database, lambda: self._take(versions))
+
+    def finish(self, versions: Sequence[PendingVersion]) -> None:
+        """These are done for this scan's adapters: written, or there is nothing to write."""
+        if not versions:
+            return
+        those = {"$or": [_key(version) for version in versions]}
+
+        def finish() -> None:
+            self._leases.update_many(
+                those | {"owner": self._owner},
+                {
+                    "$pull": {"adapters": {"$in": self._adapters}},
+                    "$set": {"owner": None, "expires": datetime.now(UTC), "attempts": 0},
+                },
+            )
+            self._leases.delete_many(those | {"adapters": []})
+
+        patiently(self._database, finish)
+
+    def abandoned(self) -> list[PendingVersion]:
+        """Versions that a scan by one of these adapters held and did not finish."""
+        query = {"expires": {"$lt": datetime.now(UTC)}, "adapters": {"$in": self._adapters}}
+        found = patiently(self._database, lambda: list(self._leases.find(query)))
+        return [PendingVersion(lease["conversation_id"], lease["version_id"]) for lease in found]
+
+    def _take(self, versions: Sequence[PendingVersion]) -> list[PendingVersion]:
+        now = datetime.now(UTC)
+        taken = {
+            "$set": {"owner": self._owner, "expires": now + self._lease_time},
+            "$addToSet": {"adapters": {"$each": self._adapters}},
+            "$inc": {"attempts": 1},
+        }
+        # A lease that has not expired does not match, and the unique index refuses a second one.
+        upserts = [UpdateOne(_key(version) | {"expires": {"$lt": now}}, taken, upsert=True) for version in versions]
+        try:
+            self._leases.bulk_write(upserts, ordered=False)
+        except BulkWriteError as error:
+            details = error.details or {}
+            if any(one["code"] != _DUPLICATE_KEY for one in details.get("writeErrors", [])):
+                raise
+        those = {"owner": self._owner, "$or": [_key(version) for version in versions]}
+        attempts = {
+            PendingVersion(lease["conversation_id"], lease["version_id"]): int(lease["attempts"])
+            for lease in self._leases.find(those)
+        }
+        return [replace(version, attempts=attempts[version]) for version in versions if version in attempts]
+
+    def _keep_alive(self) -> None:
+        while not self._ended.wait(self._lease_time.total_seconds() / 3):
+            try:
+                expires = datetime.now(UTC) + self._lease_time
+                self._leases.update_many({"owner": self._owner}, {"$set": {"expires": expires}})
+            except PyMongoError as error:
+                logger.warning("leases could not be kept alive: %s", type(error).__name__)
+
+
+def _key(version: PendingVersion) -> dict[str, Any]:
+    return {"conversation_id": version.conversation_id, "version_id": version.version_id}

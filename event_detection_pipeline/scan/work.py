@@ -1,0 +1,158 @@
+"""Finding work: a walk over the conversations by `_id` that costs the same however long their history is."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from itertools import islice
+from typing import Any
+
+from bson import ObjectId
+from pymongo import DESCENDING
+from pymongo.database import Database
+
+from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_SCAN_PROGRESS, patiently
+from event_detection_pipeline.chronicle.documents import Document
+from event_detection_pipeline.scan.leases import Leases
+from event_detection_pipeline.scan.pending import HEAD, PendingVersion, examine, still_pending
+from event_detection_pipeline.scan.results import restore
+
+logger = logging.getLogger(__name__)
+
+# Conversations this much younger than the newest one of the last scan are looked at by each scan: their transcript
+# may come, or be replaced, days after they were made.
+RECENT = timedelta(days=7)
+# So many older ones are looked at by each scan, in turn.
+SWEEP = 500
+
+_BATCH = 200  # conversations read at a time
+_LEASED_AT_ONCE = 8  # versions: few enough that two scans share even a short list
+
+
+class Work:
+    """The versions to scan, newest conversation first, each leased when it is drawn.
+
+    Chronicle's only other index is on `conversation_id`, and what is pending changes without a trace: conversations
+    are transcribed anew, deleted and restored, and adapters promoted. So a walk by `_id` (an ObjectId begins with the
+    time) reads the heads of conversations, and `event_scan_progress` keeps how far it has come. A scan looks
+
+    1. at what earlier scans held and did not finish,
+    2. at all that is newer than RECENT before the newest conversation of the last scan,
+    3. downwards from where the last scan stopped: until the end in the first round for these adapters, SWEEP
+       conversations in each later scan, and from the top again after the oldest.
+
+    So what becomes pending is found by the next scan in a conversation that is new or recent, and within
+    (conversations / SWEEP) scans in any other; what Chronicle lost there is restored as soon. A newly promoted adapter
+    starts a first round: everything unanswered is pending again. Progress is saved only behind what was leased, and a
+    lease lasts until its version is done: a scan that dies loses nothing.
+    """
+
+    def __init__(
+        self, database: Database[dict[str, Any]], adapters: Mapping[str, str], leases: Leases, limit: int | None
+    ) -> None:
+        """
+        Args:
+            adapters: the name of each event's adapter.
+            limit: at most so many versions.
+        """
+        self.restored_flags = 0
+        self.lost_answers = 0
+        self._database = database
+        self._conversations = database[CONVERSATIONS]
+        self._adapters = sorted(adapters.values())
+        self._leases = leases
+        self._left = limit
+        # One document for each choice of events, not of adapters: it starts anew when one is promoted.
+        self._progress = {"_id": ",".join(sorted(adapters)), "adapters": self._adapters}
+
+    def __iter__(self) -> Iterator[PendingVersion]:
+        yield from self._abandoned()
+        newest = self._newest()
+        if newest is None:
+            return
+        progress = self._load(newest)
+        recent = ObjectId.from_datetime(progress["newest"].generation_time - RECENT)
+        for heads in self._walk({"$gt": recent}):
+            yield from self._pending(heads)
+            if self._left == 0:
+                return
+        self._save({"$max": {"newest": newest}})
+        swept = 0
+        for heads in self._walk({"$lt": progress["position"] or recent}):
+            yield from self._pending(heads)
+            if self._left == 0:
+                return
+            self._save({"$set": {"position": heads[-1]["_id"]}})
+            swept += len(heads)
+            if progress["complete"] and swept >= SWEEP:
+                return
+        self._save({"$set": {"position": None, "complete": True}})
+
+    def _abandoned(self) -> Iterator[PendingVersion]:
+        held = self._leases.abandoned()
+        for start in range(0, len(held), _BATCH):
+            batch = held[start : start + _BATCH]
+            query = {"conversation_id": {"$in": [version.conversation_id for version in batch]}}
+            heads = patiently(self._database, lambda query=query: list(self._conversations.find(query, HEAD)))
+            pending = set(examine(self._database, heads, self._adapters).pending)
+            yield from self._lease([version for version in batch if version in pending])
+            # Answered, deleted or replaced since: nobody has to hear them any more.
+            gone = [version for version in batch if version not in pending]
+            self._leases.finish(self._leases.take(gone))
+
+    def _walk(self, ids: dict[str, ObjectId]) -> Iterator[Sequence[Document]]:
+        """Heads in batches, newest first. A query each, because no cursor lives as long as a scan can take."""
+        while True:
+            heads = patiently(
+                self._database,
+                lambda query={"_id": dict(ids)}: list(
+                    self._conversations.find(query, HEAD).sort("_id", DESCENDING).limit(_BATCH)
+                ),
+            )
+            if heads:
+                yield heads
+            if len(heads) < _BATCH:
+                return
+            ids = ids | {"$lt": heads[-1]["_id"]}
+
+    def _pending(self, heads: Sequence[Document]) -> Iterator[PendingVersion]:
+        examined = examine(self._database, heads, self._adapters)
+        self.restored_flags += restore(self._database, examined)
+        self.lost_answers += len(examined.lost_answers)
+        yield from self._lease(examined.pending)
+
+    def _lease(self, versions: Sequence[PendingVersion]) -> Iterator[PendingVersion]:
+        remaining = iter(versions)
+        while self._left != 0:
+            at_once = _LEASED_AT_ONCE if self._left is None else min(self._left, _LEASED_AT_ONCE)
+            batch = list(islice(remaining, at_once))
+            if not batch:
+                return
+            leased = self._leases.take(batch)
+            # Another scan may have finished one between our look and our lease.
+            pending = still_pending(self._database, leased, self._adapters)
+            self._leases.finish([version for version in leased if version not in pending])
+            if self._left is not None:
+                self._left -= len(pending)
+            yield from pending
+
+    def _newest(self) -> ObjectId | None:
+        # Ids of another type than Chronicle's would not compare with these.
+        query = {"_id": {"$lt": ObjectId("f" * 24)}}
+        head = patiently(
+            self._database, lambda: self._conversations.find_one(query, {"_id": 1}, sort=[("_id", DESCENDING)])
+        )
+        return head["_id"] if head else None
+
+    def _load(self, newest: ObjectId) -> Document:
+        """Where the last scan for these adapters stopped."""
+        progress = self._database[EVENT_SCAN_PROGRESS]
+        found = patiently(self._database, lambda: progress.find_one(self._progress))
+        if found:
+            return found
+        fresh = self._progress | {"newest": newest, "position": None, "complete": False}
+        patiently(self._database, lambda: progress.replace_one({"_id": self._progress["_id"]}, fresh, upsert=True))
+        return fresh
+
+    def _save(self, update: dict[str, Any]) -> None:
+        # Matches only while these adapters are the current ones; of several scans at once any one's place will do.
+        patiently(self._database, lambda: self._database[EVENT_SCAN_PROGRESS].update_one(self._progress, update))

@@ -1,0 +1,110 @@
+"""Leases: two scans never hold the same version, and nothing that one held is lost."""
+
+import time
+from datetime import timedelta
+from threading import Barrier, Thread
+
+import pytest
+
+from event_detection_pipeline.chronicle.database import EVENT_SCAN_LEASES, connect
+from event_detection_pipeline.scan.leases import Leases
+from event_detection_pipeline.scan.pending import PendingVersion
+from event_detection_pipeline.scan.results import write_results
+from event_detection_pipeline.scan.work import Work
+from event_detection_pipeline_tests.scan.documents import CHIME, Db, heard, save_conversation, work_of
+
+ADAPTERS = ("chime_v1",)
+VERSIONS = [PendingVersion(f"c{number}", "v1") for number in range(5)]
+
+
+def test_what_one_scan_holds_no_other_gets(chronicle: Db) -> None:
+    with Leases(chronicle, ADAPTERS) as one, Leases(chronicle, ADAPTERS) as other:
+        assert one.take(VERSIONS[:3]) == VERSIONS[:3]
+        assert other.take(VERSIONS) == VERSIONS[3:]
+        assert other.abandoned() == []
+
+
+def test_a_finished_version_leaves_no_trace(chronicle: Db) -> None:
+    with Leases(chronicle, ADAPTERS) as leases:
+        leases.finish(leases.take(VERSIONS))
+    assert chronicle[EVENT_SCAN_LEASES].count_documents({}) == 0
+
+
+def test_a_scan_that_stops_in_good_order_frees_what_it_held_and_blames_no_version(chronicle: Db) -> None:
+    for _ in range(5):
+        with pytest.raises(KeyboardInterrupt), Leases(chronicle, ADAPTERS) as leases:
+            (version,) = leases.take(VERSIONS[:1])
+            assert version.attempts == 1
+            raise KeyboardInterrupt
+    assert Leases(chronicle, ADAPTERS).abandoned() == VERSIONS[:1]
+
+
+def test_a_killed_scans_versions_are_free_when_their_leases_expire(chronicle: Db) -> None:
+    killed = Leases(chronicle, ADAPTERS, lease_time=timedelta(seconds=-1))
+    killed.take(VERSIONS[:2])
+    with Leases(chronicle, ADAPTERS) as leases:
+        assert leases.abandoned() == VERSIONS[:2]
+        assert [version.attempts for version in leases.take(VERSIONS[:2])] == [2, 2]
+
+
+def test_a_living_scan_keeps_its_leases_however_long_it_takes(chronicle: Db) -> None:
+    with Leases(chronicle, ADAPTERS, lease_time=timedelta(seconds=0.6)) as one, Leases(chronicle, ADAPTERS) as other:
+        one.take(VERSIONS)
+        time.sleep(1.5)
+        assert other.take(VERSIONS) == []
+        assert other.abandoned() == []
+
+
+def test_a_scan_for_another_event_takes_the_version_and_leaves_the_duty(chronicle: Db) -> None:
+    Leases(chronicle, ("chime_v1", "sneeze_v1"), lease_time=timedelta(seconds=-1)).take(VERSIONS[:1])
+    with Leases(chronicle, ADAPTERS) as leases:
+        leases.finish(leases.take(VERSIONS[:1]))
+        assert leases.abandoned() == []
+    assert Leases(chronicle, ("sneeze_v1",)).abandoned() == VERSIONS[:1]
+
+
+def test_what_a_killed_scan_held_comes_first_though_progress_has_passed_it(chronicle: Db) -> None:
+    for name in ("a", "b", "c"):
+        save_conversation(chronicle, name)
+    killed = Leases(chronicle, CHIME.values(), lease_time=timedelta(seconds=-1))
+    drawn = iter(Work(chronicle, CHIME, killed, limit=None))
+    assert next(drawn).conversation_id == "c"
+    save_conversation(chronicle, "new")
+    assert work_of(chronicle)[0] == "c"
+
+
+def test_answered_and_deleted_versions_of_a_killed_scan_are_let_go(chronicle: Db) -> None:
+    save_conversation(chronicle, "answered", flag="verified")
+    save_conversation(chronicle, "deleted", deleted=True)
+    save_conversation(chronicle, "heard")
+    write_results(chronicle, [heard("heard", 0.2)])
+    held = [PendingVersion(name, "v1") for name in ("answered", "deleted", "heard", "gone")]
+    Leases(chronicle, ADAPTERS, lease_time=timedelta(seconds=-1)).take(held)
+    assert work_of(chronicle) == []
+    assert chronicle[EVENT_SCAN_LEASES].count_documents({}) == 0
+
+
+def test_scans_that_draw_at_the_same_time_share_all_work_and_nothing_twice(chronicle: Db, mongodb_uri: str) -> None:
+    names = {f"c{number}" for number in range(60)}
+    for name in names:
+        save_conversation(chronicle, name)
+    start = Barrier(4)
+    taken: list[list[str]] = [[] for _ in range(4)]
+
+    def scan(number: int) -> None:
+        database = connect(mongodb_uri, chronicle.name)
+        start.wait()
+        with Leases(database, CHIME.values()) as leases:
+            for version in Work(database, CHIME, leases, limit=None):
+                taken[number].append(version.conversation_id)
+                write_results(database, [heard(version.conversation_id, 0.1)])
+                leases.finish([version])
+        database.client.close()
+
+    threads = [Thread(target=scan, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(name for names in taken for name in names) == sorted(names)
+    assert sum(bool(names) for names in taken) > 1

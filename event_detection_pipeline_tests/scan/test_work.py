@@ -1,0 +1,167 @@
+"""Finding work: everything that is pending is found, at a cost that the length of the history does not change."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pymongo import MongoClient
+from pymongo.monitoring import CommandListener, CommandStartedEvent
+
+from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS
+from event_detection_pipeline.scan import work
+from event_detection_pipeline.scan.results import write_results
+from event_detection_pipeline.scan.work import RECENT
+from event_detection_pipeline_tests.scan.documents import (
+    CHIME,
+    Db,
+    flags_of,
+    heard,
+    id_of,
+    save_conversation,
+    set_flag,
+    work_of,
+)
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+LONG_AGO = NOW - 3 * RECENT
+
+
+def save_history(database: Db, count: int, *, until: datetime = LONG_AGO) -> None:
+    """Conversations of the past, old-0 the oldest."""
+    for number in range(count):
+        save_conversation(database, f"old-{number}", _id=id_of(until - timedelta(hours=count - number)))
+
+
+def scan_all(database: Db, names: list[str], adapter: str = "chime_v1") -> None:
+    write_results(database, [heard(name, 0.1, adapter=adapter) for name in names])
+
+
+def test_pending_are_unanswered_undeleted_active_versions_newest_first(chronicle: Db) -> None:
+    save_conversation(chronicle, "marked by the old script", flag=True)
+    save_conversation(chronicle, "older")
+    save_conversation(chronicle, "newer")
+    save_conversation(chronicle, "accepted", flag="verified")
+    save_conversation(chronicle, "rejected", flag="rejected")
+    save_conversation(chronicle, "deleted", deleted=True)
+    save_conversation(chronicle, "reviewed")
+    chronicle[EVENT_REVIEWS].insert_one(
+        {"conversation_id": "reviewed", "version_id": "v1", "event": "chime", "answer": "accepted"}
+    )
+    chronicle[CONVERSATIONS].insert_one({"conversation_id": "odd", "transcript_versions": "not a list"})
+    assert work_of(chronicle) == ["newer", "older", "marked by the old script"]
+
+
+def test_a_new_adapter_makes_unanswered_versions_pending_again(chronicle: Db) -> None:
+    for name in ("answered", "older", "newer"):
+        save_conversation(chronicle, name)
+    assert work_of(chronicle) == ["newer", "older", "answered"]
+    scan_all(chronicle, ["answered", "older", "newer"])
+    set_flag(chronicle, "answered", "rejected")
+    assert work_of(chronicle) == []
+    assert work_of(chronicle, {"chime": "chime_v2"}) == ["newer", "older"]
+    assert work_of(chronicle, {"chime": "chime_v1", "sneeze": "sneeze_v1"}) == ["newer", "older"]
+
+
+def test_a_limit_goes_on_where_the_last_scan_stopped(chronicle: Db, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "_BATCH", 4)
+    save_history(chronicle, 10)
+    seen = []
+    while found := work_of(chronicle, limit=3):
+        scan_all(chronicle, found)
+        seen += found
+    assert seen == [f"old-{number}" for number in reversed(range(10))]
+
+
+def test_new_conversations_come_before_an_unfinished_backlog(chronicle: Db) -> None:
+    save_history(chronicle, 5)
+    scan_all(chronicle, work_of(chronicle, limit=2))
+    save_conversation(chronicle, "new", _id=id_of(NOW))
+    assert work_of(chronicle) == ["new", "old-2", "old-1", "old-0"]
+
+
+def test_a_recent_conversation_that_gets_its_transcript_later_is_found_at_once(chronicle: Db) -> None:
+    save_conversation(chronicle, "late", _id=id_of(NOW - RECENT / 2), active_transcript_version=None)
+    save_conversation(chronicle, "newest", _id=id_of(NOW))
+    scan_all(chronicle, work_of(chronicle))
+    assert work_of(chronicle) == []
+    chronicle[CONVERSATIONS].update_one({"conversation_id": "late"}, {"$set": {"active_transcript_version": "v1"}})
+    assert work_of(chronicle) == ["late"]
+
+
+@pytest.mark.parametrize("change", [{"active_transcript_version": "old"}, {"deleted": False}])
+def test_an_old_conversation_that_changes_is_found_within_one_sweep(
+    chronicle: Db, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
+) -> None:
+    monkeypatch.setattr(work, "SWEEP", 5)
+    monkeypatch.setattr(work, "_BATCH", 5)
+    save_history(chronicle, 20)
+    save_conversation(chronicle, "newest", _id=id_of(NOW))
+    chronicle[CONVERSATIONS].update_one({"conversation_id": "old-1"}, {"$set": {"deleted": "deleted" in change}})
+    scan_all(chronicle, work_of(chronicle))
+    assert work_of(chronicle) == []
+    chronicle[CONVERSATIONS].update_one({"conversation_id": "old-1"}, {"$set": change})
+    found = [work_of(chronicle) for _ in range(6)]
+    assert ["old-1"] in found
+
+
+def test_the_cost_is_that_of_new_conversations_whatever_the_history(
+    chronicle: Db, mongodb_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "SWEEP", 10)
+    monkeypatch.setattr(work, "_BATCH", 10)
+    costs = []
+    for history in (30, 120):
+        chronicle.client.drop_database(chronicle.name)
+        save_history(chronicle, history)
+        save_conversation(chronicle, "newest", _id=id_of(NOW))
+        scan_all(chronicle, work_of(chronicle))
+        commands = Commands()
+        with MongoClient(mongodb_uri, event_listeners=[commands]) as client:
+            assert work_of(client[chronicle.name]) == []
+        costs.append(commands.names)
+    assert costs[0] == costs[1]
+    assert costs[0].count("getMore") == 0
+
+
+class Commands(CommandListener):
+    """What a client asks of its server."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if event.command_name != "update":  # leases are kept alive in the background
+            self.names.append(event.command_name)
+
+    def succeeded(self, event: object) -> None: ...
+
+    def failed(self, event: object) -> None: ...
+
+
+def test_flags_that_chronicle_overwrote_are_set_again_but_no_answer_is(chronicle: Db) -> None:
+    for name in ("lost", "lost quiet", "kept", "answered"):
+        save_conversation(chronicle, name)
+    quiet = heard("lost quiet", 0.1)
+    write_results(chronicle, [heard("lost", 0.9), quiet, heard("kept", 0.9), heard("answered", 0.9)])
+    for name, flag in (("lost", None), ("lost quiet", None), ("answered", "rejected")):
+        set_flag(chronicle, name, flag)
+    assert work_of(chronicle) == []
+    assert flags_of(chronicle, "lost") == [None, True]
+    assert flags_of(chronicle, "lost quiet") == [None, False]
+    assert flags_of(chronicle, "answered") == [None, "rejected"]
+
+
+def test_a_flag_that_a_person_wants_back_stays(chronicle: Db) -> None:
+    save_conversation(chronicle, "a")
+    write_results(chronicle, [heard("a", 0.1)])
+    set_flag(chronicle, "a", True)  # taking an answer back flags it again
+    assert work_of(chronicle) == []
+    assert flags_of(chronicle, "a") == [None, True]
+
+
+def test_adapters_of_one_event_leave_the_progress_of_all_events_alone(chronicle: Db) -> None:
+    save_conversation(chronicle, "a")
+    assert work_of(chronicle, CHIME) == ["a"]
+    assert work_of(chronicle, CHIME | {"sneeze": "sneeze_v1"}) == ["a"]
+    scan_all(chronicle, ["a"])
+    assert work_of(chronicle, CHIME) == []
+    assert work_of(chronicle, CHIME | {"sneeze": "sneeze_v1"}) == ["a"]
