@@ -1,0 +1,39 @@
+"""The container files agree with the project, and open nothing to the network by themselves."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+def _load(name: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+def test_the_instance_in_containers_differs_in_its_storage_only():
+    in_containers = _load("deploy/dagster.yaml")
+    assert in_containers.pop("storage")["postgres"]["postgres_db"]["password"] == {"env": "POSTGRES_PASSWORD"}
+    assert in_containers == _load("dagster.yaml")
+
+
+def test_every_published_port_is_on_this_machine_unless_somebody_says_otherwise():
+    services = _load("deploy/compose.yaml")["services"]
+    published = [port for service in services.values() for port in service.get("ports", [])]
+    assert len(published) == 2
+    assert all(port.startswith(("127.0.0.1:", "${REVIEW_ADDRESS:-127.0.0.1}:")) for port in published)
+
+
+def test_every_service_tells_whether_it_is_healthy_and_none_runs_as_root():
+    services = _load("deploy/compose.yaml")["services"]
+    assert all("healthcheck" in service for service in services.values())
+    dockerfile = (ROOT / "deploy/Dockerfile").read_text(encoding="utf-8")
+    assert "\nUSER household\n" in dockerfile
+    assert dockerfile.index("RUN pip") < dockerfile.index("USER household")
+
+
+def test_no_secret_has_a_default():
+    text = (ROOT / "deploy/compose.yaml").read_text(encoding="utf-8")
+    for secret in ("POSTGRES_PASSWORD", "REVIEW_TOKEN"):
+        assert f"${{{secret}:-" not in text and f"${{{secret}}}" not in text
