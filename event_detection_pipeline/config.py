@@ -140,10 +140,16 @@ class AdapterSettings(Section):
 
 
 class ScanSettings(Section):
-    """How new conversations are scanned."""
+    """How new conversations are scanned: at most `limit` a run, the newest first.
+
+    With `shadow` the newest adapter of each event hears along before it is promoted; its scores are kept apart and flag
+    nothing. `shards` scans share the work of a run in Dagster, each a step of its own.
+    """
 
     batch_size: int = Field(default=8, ge=1)
     limit: int | None = Field(default=None, ge=1)
+    shadow: bool = False
+    shards: int = Field(default=1, ge=1, le=256)
 
 
 class ReviewSettings(Section):
@@ -229,6 +235,7 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Path("data")
     base_model: str = Field(default="unsloth/whisper-large-v3", min_length=1)
+    language: str = Field(default="en", pattern=r"^[a-z]{2,3}$")
     device: Literal["auto", "cuda", "cpu"] = "auto"
     min_samples: int = Field(default=50, ge=0)
     events: tuple[EventSettings, ...] = (EventSettings(),)
