@@ -36,4 +36,5 @@ def choose_compute(device: Literal["auto", "cuda", "cpu"] = "auto") -> Compute:
         raise DeviceUnavailable('device = "cuda", but torch sees no CUDA card; set device = "cpu" or "auto"')
     if device == "cpu" or not torch.cuda.is_available():
         return Compute(torch.device("cpu"), torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32)
+    torch.set_float32_matmul_precision("high")  # TF32 for LoRA's own matrices, which stay float32
     return Compute(torch.device("cuda"), torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32)

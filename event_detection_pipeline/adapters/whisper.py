@@ -11,6 +11,7 @@ import torch
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
+from transformers.models.whisper.tokenization_whisper import LANGUAGES
 from transformers.utils.logging import disable_progress_bar
 
 from event_detection_pipeline.adapters.device import Compute
@@ -25,11 +26,13 @@ disable_progress_bar()
 # a clip never depends on its neighbours, and only twelve input shapes exist.
 BUCKET_SECONDS = 2.5
 
-LANGUAGE = "en"  # what multilingual models are told to hear; without it they guess anew for each clip
-
 
 class BaseModelUnavailable(PipelineError):
     """The base model is neither a folder nor in the local cache nor reachable on the hub."""
+
+
+class UnknownLanguage(PipelineError):
+    """The base model does not know the configured language."""
 
 
 class TrimmedWhisperEncoder(WhisperEncoder):
@@ -124,17 +127,25 @@ def bucket_samples(samples: int) -> int:
     return min(math.ceil(max(samples, 1) / bucket) * bucket, int(MAX_CLIP_SECONDS * SAMPLE_RATE))
 
 
-def load_whisper(name: str, compute: Compute) -> Whisper:
+def load_whisper(name: str, compute: Compute, language: str = "en") -> Whisper:
     """Load a base model from the hub's cache, the hub or a local folder; safetensors only, no remote code.
 
+    Args:
+        language: ISO 639-1 code of what is spoken. Multilingual models are told; else they guess anew for each clip.
+
     Raises:
-        BaseModelUnavailable: with what to do about it.
+        BaseModelUnavailable, UnknownLanguage: with what to do about it.
     """
     try:
         model = TrimmedWhisper.from_pretrained(name, dtype=compute.dtype, use_safetensors=True, trust_remote_code=False)
         extractor = WhisperFeatureExtractor.from_pretrained(name)
         multilingual = bool(getattr(model.generation_config, "is_multilingual", model.config.vocab_size >= 51865))
-        speech: dict[str, Any] = {"language": LANGUAGE, "task": "transcribe"} if multilingual else {}
+        if language not in (LANGUAGES if multilingual else ("en",)):
+            advice = (
+                "set `language` to a code such as de" if multilingual else "it is English-only: take one without .en"
+            )
+            raise UnknownLanguage(f"base model {name!r} does not know the language {language!r}; {advice}")
+        speech: dict[str, Any] = {"language": language, "task": "transcribe"} if multilingual else {}
         tokenizer = WhisperTokenizer.from_pretrained(name, **speech)
     except OSError as error:
         raise BaseModelUnavailable(
