@@ -42,6 +42,7 @@ class Detection:
     threshold_rule: str
     manifest_sha256: str
     prompt: tuple[int, ...]
+    language: str = "en"
 
 
 def save_adapter(folder: Path, model: "PeftModel", whisper: "Whisper", detection: Detection) -> None:
