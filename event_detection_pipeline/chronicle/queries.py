@@ -1,6 +1,6 @@
 """The questions this project asks Chronicle, each answered with the fields it needs and no more."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bson import ObjectId
@@ -40,6 +40,21 @@ def newest_id(database: Database[dict[str, Any]], collection: str) -> str:
     """The id of a collection's newest document, "" if it is empty. Ids are given in order, and they have an index."""
     newest = database[collection].find_one({}, {"_id": 1}, sort=[("_id", -1)])
     return str(newest["_id"]) if newest else ""
+
+
+def arrivals(
+    database: Database[dict[str, Any]], *, after: str, also: Sequence[str] = (), limit: int
+) -> list[tuple[str, bool]]:
+    """Conversations newer than the document `after`, and those with the ids `also`: newest first, at most `limit`.
+
+    Returns:
+        Document ids, each with whether it has a transcript yet. Found by index, so the history's length costs nothing.
+    """
+    named = {"_id": {"$in": [_stored_id(one) for one in also]}}
+    wanted = {"$or": [{"_id": {"$gt": _stored_id(after)}}, named]} if after else {}
+    fields = {"active_transcript_version": 1, "deleted": 1}
+    found = database[CONVERSATIONS].find(wanted, fields).sort("_id", -1).limit(limit)
+    return [(str(one["_id"]), bool(one.get("active_transcript_version"))) for one in found if not one.get("deleted")]
 
 
 def iter_stash(database: Database[dict[str, Any]], *, batch_size: int = 100) -> Iterator[Document]:

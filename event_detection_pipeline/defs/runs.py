@@ -18,11 +18,11 @@ _GOING_ON = [
 def run_in_progress(
     instance: dg.DagsterInstance, jobs: Collection[str], asset: str, event: str | None = None
 ) -> dg.DagsterRun | None:
-    """A queued or running run that makes `asset`: of one of these jobs, or of a selection of assets made in the UI."""
-    partition = partition_of(event) if event else None
+    """A queued or running run that makes `asset` (for one event, or for any): of one of these jobs, or of a selection
+    of assets made in the UI."""
     for run in instance.get_runs(dg.RunsFilter(statuses=_GOING_ON)):
         makes = dg.AssetKey(asset) in run.asset_selection if run.asset_selection else run.job_name in jobs
-        if makes and run.tags.get("dagster/partition") == partition:
+        if makes and (event is None or run.tags.get("dagster/partition") == partition_of(event)):
             return run
     return None
 

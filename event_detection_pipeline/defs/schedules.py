@@ -1,13 +1,17 @@
-"""What cron did: the nightly export, the weekly retraining, the hourly scan. Off until turned on in the UI."""
+"""What cron did: the nightly export, the weekly retraining, the hourly scan; and the weekly pruning of Dagster's own
+history. Off until turned on in the UI."""
 
 import dagster as dg
 
 from event_detection_pipeline.chronicle.database import ChronicleUnavailable
 from event_detection_pipeline.chronicle.queries import count_stash
 from event_detection_pipeline.config import load_settings
-from event_detection_pipeline.defs.events import run_requests
+from event_detection_pipeline.defs.events import EVENT_NAMES, run_requests
 from event_detection_pipeline.defs.jobs import export_training_data, retrain_adapter, scan_conversations
-from event_detection_pipeline.defs.resources import MongoResource
+from event_detection_pipeline.defs.prune_history import prune_history
+from event_detection_pipeline.defs.resources import AdapterStoreResource, MongoResource
+
+NO_ADAPTER = "no adapter is promoted yet, so there is nothing to scan with"
 
 _AUTOMATION = load_settings().automation
 _MIN_SAMPLES = load_settings().min_samples
@@ -45,8 +49,18 @@ def weekly_retraining(context: dg.ScheduleEvaluationContext) -> list[dg.RunReque
     execution_timezone=_AUTOMATION.timezone,
     description="Listen to what came in since the last scan; costs next to nothing when nothing did.",
 )
-def hourly_scan(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+def hourly_scan(context: dg.ScheduleEvaluationContext, store: AdapterStoreResource) -> dg.SkipReason | dg.RunRequest:
+    if not any(store.open().promoted(event) for event in EVENT_NAMES):
+        return dg.SkipReason(NO_ADAPTER)
     return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
 
 
-SCHEDULES = [nightly_export, weekly_retraining, hourly_scan]
+weekly_pruning = dg.ScheduleDefinition(
+    name="weekly_pruning",
+    job=prune_history,
+    cron_schedule=_AUTOMATION.prune_cron,
+    execution_timezone=_AUTOMATION.timezone,
+    description="Forget runs older than automation.keep_history_days.",
+)
+
+SCHEDULES = [nightly_export, weekly_retraining, hourly_scan, weekly_pruning]

@@ -3,11 +3,15 @@
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
-from event_detection_pipeline.defs.schedules import SCHEDULES
+from event_detection_pipeline.adapters.store import AdapterVersion
+from event_detection_pipeline.defs.resources import AdapterStoreResource
+from event_detection_pipeline.defs.schedules import SCHEDULES, hourly_scan
 
 HEAVY = ("torch", "transformers", "peft", "librosa", "datasets", "sklearn", "matplotlib")
 
@@ -47,18 +51,55 @@ def test_every_asset_tells_what_it_is() -> None:
         assert spec.kinds and spec.owners, spec.key
 
 
-@pytest.mark.parametrize("job", ["export_training_data", "retrain_adapter", "scan_conversations", "full_loop"])
-def test_the_jobs_people_know_exist(job: str) -> None:
+HOURS = {
+    "export_training_data": 4,
+    "retrain_adapter": 24,
+    "retrain_quick": 24,
+    "retrain_full": 28,
+    "evaluate_only": 24,
+    "scan_conversations": 12,
+    "full_loop": 40,
+}
+
+
+@pytest.mark.parametrize("job", HOURS)
+def test_the_jobs_people_know_exist_and_end_when_they_hang(job: str) -> None:
     from event_detection_pipeline.definitions import defs
 
-    assert defs.resolve_job_def(job).nodes
+    found = defs.resolve_job_def(job)
+    assert found.nodes
+    assert found.description and len(found.description) > 30
+    assert found.tags["dagster/max_runtime"] == str(HOURS[job] * 3600)
+
+
+def test_a_quick_retraining_is_the_usual_one_in_fewer_epochs() -> None:
+    from event_detection_pipeline.definitions import defs
+
+    quick, usual = defs.resolve_job_def("retrain_quick"), defs.resolve_job_def("retrain_adapter")
+    assert {node.name for node in quick.nodes} == {node.name for node in usual.nodes}
+    assert (quick.run_config or {})["resources"] == {"settings": {"config": {"epochs": 2}}}
 
 
 def test_schedules_are_the_documented_ones() -> None:
     schedules = {schedule.name: schedule for schedule in SCHEDULES}
     crons = {name: schedule.cron_schedule for name, schedule in schedules.items()}
-    assert crons == {"nightly_export": "0 2 * * *", "weekly_retraining": "0 3 * * 0", "hourly_scan": "0 * * * *"}
+    assert crons == {
+        "nightly_export": "0 2 * * *",
+        "weekly_retraining": "0 3 * * 0",
+        "hourly_scan": "0 * * * *",
+        "weekly_pruning": "30 4 * * 0",
+    }
     assert all(schedule.execution_timezone for schedule in schedules.values())
+    assert all(schedule.default_status.value == "STOPPED" for schedule in schedules.values())
+
+
+def test_there_is_no_scan_before_there_is_an_adapter(tmp_path: Path) -> None:
+    context = dg.build_schedule_context(scheduled_execution_time=datetime(2026, 1, 4, tzinfo=UTC))
+    store = AdapterStoreResource(path=str(tmp_path))
+    assert isinstance(hourly_scan(context, store=store), dg.SkipReason)
+    (tmp_path / "event_v1").mkdir()
+    store.open().promote(AdapterVersion("event", 1), by="a test", reason="the first")
+    assert isinstance(hourly_scan(context, store=store), dg.RunRequest)
 
 
 def test_one_event_needs_no_partitions_and_two_events_are_partitions_also_on_schedule(tmp_path: Path) -> None:
