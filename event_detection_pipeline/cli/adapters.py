@@ -41,7 +41,7 @@ def list_adapters(event: EventOption = None, as_json: JsonOption = False) -> Non
     rows = [
         (
             one.name,
-            "promoted" if one.promoted else "",
+            {"promote": "approved" if one.approval else "passed"}.get(one.state, one.state),
             one.average_precision,
             one.recall,
             one.false_alarm_rate,
@@ -49,7 +49,7 @@ def list_adapters(event: EventOption = None, as_json: JsonOption = False) -> Non
         )
         for one in entries
     ]
-    print_table(("adapter", "", "average precision", "recall", "false-alarm rate", "evaluation"), rows)
+    print_table(("adapter", "state", "average precision", "recall", "false-alarm rate", "evaluation"), rows)
 
 
 @app.command()

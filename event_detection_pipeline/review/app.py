@@ -17,7 +17,7 @@ from pymongo.errors import PyMongoError
 
 from event_detection_pipeline.chronicle.database import ensure_indexes
 from event_detection_pipeline.config import Settings
-from event_detection_pipeline.review import contract, login, v2
+from event_detection_pipeline.review import adapters, contract, login, v2
 from event_detection_pipeline.review.answers import settle_unfinished
 from event_detection_pipeline.review.cards import ensure_card_indexes
 from event_detection_pipeline.review.page import add_page
@@ -55,7 +55,7 @@ def create_app(database: Database[dict[str, Any]], settings: Settings, *, token:
     )
     app.state.service = Service(database, settings)
     app.state.gate = Gate(token)
-    for router in (contract.router, v2.router, login.router):
+    for router in (contract.router, v2.router, adapters.router, login.router):
         app.include_router(router, prefix=PREFIX)
     add_page(app)
     app.add_exception_handler(PyMongoError, _unavailable)

@@ -12,7 +12,7 @@ from event_detection_pipeline.chronicle.chunks import chunk_headers
 from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, EVENT_SCANS
 from event_detection_pipeline.chronicle.documents import Document, TranscriptVersion, parse_date
 from event_detection_pipeline.chronicle.queries import get_conversation
-from event_detection_pipeline.review.flagged import number_or_zero
+from event_detection_pipeline.review.flagged import EVERYBODY, number_or_zero
 from event_detection_pipeline.review.reviews import reviews_of
 from event_detection_pipeline.scan.pending import ANSWERS
 
@@ -71,10 +71,14 @@ def ensure_card_indexes(database: Database[dict[str, Any]]) -> None:
     database[EVENT_REVIEWS].create_index("reviewed_at")
 
 
-def find_cards(database: Database[dict[str, Any]], configured: Sequence[str]) -> list[Card]:
+def find_cards(database: Database[dict[str, Any]], configured: Sequence[str], of: Document = EVERYBODY) -> list[Card]:
     """Every event of every active flagged version that waits for an answer, in no order.
 
     A flag that Chronicle overwrote is set again: `event_scans` knows that it was there.
+
+    Args:
+        configured: names of the configured events; the first stands in where no scan says what was heard.
+        of: which conversations, as a query; such as those of one user.
     """
     answered = {
         Key(review["conversation_id"], review["version_id"], review["event"])
@@ -87,13 +91,13 @@ def find_cards(database: Database[dict[str, Any]], configured: Sequence[str]) ->
             scans[scan["conversation_id"], scan["version_id"]].append(scan)
     cards: list[Card] = []
     seen: set[str] = set()
-    for version in _active_versions(database, {"transcript_versions.maybe_anomaly": True}):
+    for version in _active_versions(database, {"transcript_versions.maybe_anomaly": True, **of}):
         seen.add(version.id[0])
         if version.id in scans:
             cards += [card_of(Key(*version.id, scan["event"]), scan, version.recorded_at) for scan in scans[version.id]]
         elif version.flag is True and version.id not in answered_versions:
             cards.append(card_of(Key(*version.id, configured[0]), {}, version.recorded_at))
-    for version in _active_versions_of(database, {conversation_id for conversation_id, _ in scans} - seen):
+    for version in _active_versions_of(database, {conversation_id for conversation_id, _ in scans} - seen, of):
         if version.id not in scans or (version.flag in ANSWERS and version.id not in answered_versions):
             continue
         if version.flag not in ANSWERS:
@@ -134,13 +138,15 @@ class _ActiveVersion:
     recorded_at: datetime | None
 
 
-def _active_versions_of(database: Database[dict[str, Any]], conversation_ids: set[str]) -> Iterator[_ActiveVersion]:
+def _active_versions_of(
+    database: Database[dict[str, Any]], conversation_ids: set[str], of: Document
+) -> Iterator[_ActiveVersion]:
     ids = sorted(conversation_ids)
     for start in range(0, len(ids), _BATCH):
-        yield from _active_versions(database, {"conversation_id": {"$in": ids[start : start + _BATCH]}})
+        yield from _active_versions(database, {"conversation_id": {"$in": ids[start : start + _BATCH]}, **of})
 
 
-def _active_versions(database: Database[dict[str, Any]], query: dict[str, Any]) -> Iterator[_ActiveVersion]:
+def _active_versions(database: Database[dict[str, Any]], query: Document) -> Iterator[_ActiveVersion]:
     """The active versions of the undeleted conversations that match; all versions where none is named active."""
     fields = {
         "conversation_id": 1,
@@ -149,7 +155,7 @@ def _active_versions(database: Database[dict[str, Any]], query: dict[str, Any]) 
         "transcript_versions.version_id": 1,
         "transcript_versions.maybe_anomaly": 1,
     }
-    for document in database[CONVERSATIONS].find({"deleted": {"$ne": True}} | query, fields):
+    for document in database[CONVERSATIONS].find({"deleted": {"$ne": True}, **query}, fields):
         conversation_id, versions = document.get("conversation_id"), document.get("transcript_versions")
         if not isinstance(conversation_id, str) or not isinstance(versions, list):
             continue

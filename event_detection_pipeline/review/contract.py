@@ -88,7 +88,8 @@ def events(
     offset: Annotated[int, Query(ge=0, le=_ALL)] = 0,
 ) -> list[FlaggedEvent]:
     """Everything that waits for an answer. `limit` and `offset` page through it; all of it by default."""
-    flagged = iter_flagged(service_of(request).database, all_versions=all_versions)
+    service = service_of(request)
+    flagged = iter_flagged(service.database, of=service.of, all_versions=all_versions)
     return [FlaggedEvent(**asdict(one)) for one in islice(flagged, offset, offset + limit)]
 
 
@@ -110,7 +111,7 @@ def reject(request: Request, swipe: Swipe) -> Rejected:
 def audio(request: Request, version_id: Id) -> Response:
     """The whole conversation of a transcript version; any byte range of it."""
     service = service_of(request)
-    query = {"transcript_versions.version_id": version_id, "deleted": {"$ne": True}}
+    query = {"transcript_versions.version_id": version_id, "deleted": {"$ne": True}, **service.of}
     found = service.database[CONVERSATIONS].find_one(query, {"conversation_id": 1})
     if found is None or not isinstance(found.get("conversation_id"), str):
         raise HTTPException(404, f"Transcript version {version_id} not found")
@@ -121,6 +122,8 @@ def audio(request: Request, version_id: Id) -> Response:
 def open_audio(service: Service, conversation_id: str, start: float = 0.0, end: float | None = None) -> WavFile:
     """Open a conversation's audio, or say in HTTP why not."""
     try:
+        if not service.serves(conversation_id):
+            raise NoAudio
         return service.audio.open(conversation_id, start, end)
     except NoAudio:
         raise HTTPException(404, "Audio of this transcript not found") from None
@@ -162,6 +165,8 @@ def _answer(service: Service, swipe: Swipe, said: Said) -> Recorded:
 def recorded_or_404(service: Service, answer: Answer) -> Recorded:
     """Record an answer, or say in Chronicle's words what was not found."""
     try:
+        if not service.serves(answer.conversation_id):
+            raise ConversationNotFound
         recorded = record(
             service.database, answer, configured=service.events, copy_audio=service.settings.review.stash_copy_audio
         )

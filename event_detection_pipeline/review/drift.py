@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from pymongo.database import Database
 
@@ -37,12 +37,12 @@ def find_drift(rejected: Sequence[bool], recent: int) -> Drift:
     if len(before) < recent:
         return Drift(False, None, f"{len(rejected)} answers, {2 * recent} are needed to see a drift")
     table = [[sum(last), len(last) - sum(last)], [sum(before), len(before) - sum(before)]]
-    p_value = float(fisher_exact(table, alternative="greater").pvalue)
+    _, p_value = cast(tuple[float, float], fisher_exact(table, alternative="greater"))
     reason = (
         f"{sum(last)} of the last {len(last)} flags were false alarms, {sum(before)} of the {len(before)} before "
         f"(p = {p_value:.2g})"
     )
-    return Drift(p_value < SIGNIFICANCE, p_value, reason)
+    return Drift(bool(p_value < SIGNIFICANCE), float(p_value), reason)
 
 
 def answers_to(database: Database[dict[str, Any]], adapter: str) -> list[bool]:

@@ -15,6 +15,8 @@ from event_detection_pipeline.review.answers import settle, verdict_of
 
 logger = logging.getLogger(__name__)
 
+EVERYBODY: Document = {}
+
 _FIELDS = {
     "conversation_id": 1,
     "created_at": 1,
@@ -43,12 +45,17 @@ class FlaggedVersion:
     word_count: int
 
 
-def iter_flagged(database: Database[dict[str, Any]], *, all_versions: bool = False) -> Iterator[FlaggedVersion]:
+def iter_flagged(
+    database: Database[dict[str, Any]], *, of: Document = EVERYBODY, all_versions: bool = False
+) -> Iterator[FlaggedVersion]:
     """Flagged versions of undeleted conversations, oldest conversation first; only active ones unless asked.
 
     A document that cannot be read is left out, and never keeps the others back.
+
+    Args:
+        of: which conversations, as a query; such as those of one user.
     """
-    query = {"deleted": {"$ne": True}, "transcript_versions.maybe_anomaly": True}
+    query = {"deleted": {"$ne": True}, "transcript_versions.maybe_anomaly": True, **of}
     for document in database[CONVERSATIONS].find(query, _FIELDS).sort("_id", 1):
         try:
             conversation = parse_conversation(document)

@@ -7,10 +7,11 @@ from fastapi import Request
 from pymongo.database import Database
 
 from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_SCANS
-from event_detection_pipeline.chronicle.documents import parse_date
+from event_detection_pipeline.chronicle.documents import Document, parse_date
 from event_detection_pipeline.config import Settings
 from event_detection_pipeline.review.audio import WavFiles
 from event_detection_pipeline.review.cards import Card, Key, card_of, find_cards
+from event_detection_pipeline.review.flagged import EVERYBODY
 from event_detection_pipeline.review.queue import Queue
 
 
@@ -26,12 +27,23 @@ class Service:
     def __post_init__(self) -> None:
         object.__setattr__(self, "audio", WavFiles(self.database))
         order = self.settings.review.order
-        object.__setattr__(self, "queue", Queue(lambda: find_cards(self.database, self.events), order))
+        object.__setattr__(self, "queue", Queue(lambda: find_cards(self.database, self.events, self.of), order))
 
     @property
     def events(self) -> list[str]:
         """The configured events' names."""
         return [event.name for event in self.settings.events]
+
+    @property
+    def of(self) -> Document:
+        """Which conversations this server is for, as a query: everybody's, or those of `review.user_id`."""
+        user_id = self.settings.review.user_id
+        return {"user_id": user_id} if user_id else EVERYBODY
+
+    def serves(self, conversation_id: str) -> bool:
+        """Whether a conversation is one of those; of another user's this server says that there is none."""
+        of_it = {"conversation_id": conversation_id, **self.of}
+        return not self.of or self.database[CONVERSATIONS].find_one(of_it, {"_id": 1}) is not None
 
     def knows(self, key: Key) -> bool:
         """Whether the event is configured, or was scanned for in this version."""

@@ -11,7 +11,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
 
-from event_detection_pipeline.chronicle.database import EVENT_REVIEWS
+from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS
 from event_detection_pipeline.review.answers import ConversationNotFound, VersionNotFound, withdraw
 from event_detection_pipeline.review.cards import Card, Content, Key, load_content
 from event_detection_pipeline.review.contract import (
@@ -187,6 +187,8 @@ def answer(request: Request, new: NewAnswer) -> Saved:
 def undo(request: Request, taken_back: Undo) -> Cards:
     """Take an answer back; the card comes back to this client. 409 where somebody else has answered since."""
     service = service_of(request)
+    if not service.serves(taken_back.conversation_id):
+        raise HTTPException(404, "Conversation Not Found")
     try:
         withdraw(
             service.database,
@@ -237,7 +239,13 @@ def audio(request: Request, conversation_id: Id, start: Seconds = 0.0, end: Seco
 
 
 def _answered(service: Service, said: Said, since: datetime) -> int:
-    return service.database[EVENT_REVIEWS].count_documents({"reviewed_at": {"$gte": since}, "answer": said})
+    query = {"reviewed_at": {"$gte": since}, "answer": said}
+    if not service.of:
+        return service.database[EVENT_REVIEWS].count_documents(query)
+    answered = [review["conversation_id"] for review in service.database[EVENT_REVIEWS].find(query)]
+    of_these = {"conversation_id": {"$in": list(set(answered))}, **service.of}
+    served = set(service.database[CONVERSATIONS].distinct("conversation_id", of_these))
+    return sum(conversation_id in served for conversation_id in answered)
 
 
 def _full(service: Service, card: Card, content: Content) -> FullCard:

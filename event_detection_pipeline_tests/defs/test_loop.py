@@ -130,6 +130,7 @@ def test_all_checks_ran_and_passed(house: House) -> None:
         "adapter_loads",
         "loss_is_finite",
         "not_worse_than_promoted",
+        "false_positive_rate_is_stable",
     }
     assert all(checks.values()), checks
 
