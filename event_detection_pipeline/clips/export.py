@@ -8,7 +8,7 @@ from typing import Any
 
 from pymongo.database import Database
 
-from event_detection_pipeline.chronicle.database import ensure_indexes
+from event_detection_pipeline.chronicle.database import CONVERSATIONS, ensure_indexes
 from event_detection_pipeline.chronicle.queries import has_audio
 from event_detection_pipeline.clips.changes import Changes, compare
 from event_detection_pipeline.clips.cutting import cut
@@ -70,6 +70,17 @@ class NoAudioFound(PipelineError):
         )
 
 
+class OtherDatabase(PipelineError):
+    """The database has no conversations, though clips were made of some."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the database {name!r} holds no conversations, but clips have been made of some: is MONGODB_DATABASE "
+            "right? Nothing was removed. If all conversations are really gone, remove clips.sqlite and the folder "
+            "audio from data_dir"
+        )
+
+
 @dataclass(frozen=True)
 class ClipReport:
     """What there is after an export: all clips, what was set aside, and how much material was new or had changed."""
@@ -127,12 +138,17 @@ def export_clips(
 
     Raises:
         EmptyStash: there is nothing to export.
+        OtherDatabase: there are clips, but not one conversation.
         NoAudioFound: there is something, but none of it has audio.
     """
-    ensure_indexes(database)
+    is_chronicle = database[CONVERSATIONS].find_one({}, {"_id": 1}) is not None
+    if is_chronicle:
+        ensure_indexes(database)
     recordings = list_recordings(settings, event)
     candidates, unusable = list_candidates(database, event, settings, with_background=bool(recordings))
     with open_index(index_path(settings), event.name) as index:
+        if not is_chronicle and index.fingerprints():
+            raise OtherDatabase(database.name)  # one letter wrong in a name must not cost a night of decoding
         made = _make_all(database, settings, event, index, candidates, progress)
         index.sweep()
         if not candidates and not unusable and not recordings:

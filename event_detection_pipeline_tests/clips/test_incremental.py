@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from event_detection_pipeline.clips.export import NoAudioFound, export_clips, write_training_manifest
+from event_detection_pipeline.clips.export import NoAudioFound, OtherDatabase, export_clips, write_training_manifest
 from event_detection_pipeline.clips.index import BrokenIndex
 from event_detection_pipeline.config import EventSettings, Settings
 from event_detection_pipeline_tests.household import add_conversation, add_stash_entry
@@ -42,6 +42,15 @@ def test_new_edited_and_retracted_entries_are_told_apart(
     changes = write_training_manifest(settings, event, min_samples=0).changes
     one = {"training_stash": 1}
     assert (changes.added, changes.edited, changes.retracted) == (one, one, one)
+
+
+def test_a_mistyped_database_costs_no_clip(database: Mongo, settings: Settings, event: EventSettings, stash: list[str]):
+    clips = export_clips(database, settings, event).clips
+    with pytest.raises(OtherDatabase, match="MONGODB_DATABASE"):
+        export_clips(database.client["mistyped"], settings, event)
+    assert "mistyped" not in database.client.list_database_names()
+    assert all(Path(clip.audio).is_file() for clip in clips)
+    assert export_clips(database, settings, event).made == 0
 
 
 def test_other_settings_make_everything_anew(
