@@ -1,13 +1,11 @@
 """A process that is killed between any two file operations leaves a store that loads.
 
-Each operation that changes a file system is counted by an audit hook (https://docs.python.org/3/library/audit_events.html)
-in a forked process, which ends itself without a word before the first, the second, ... until it gets through.
+A forked process dies before the first change of the file system, the second, ... until it gets through.
 """
 
 import json
 import multiprocessing
 import os
-import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -19,9 +17,7 @@ from hypothesis import strategies as st
 
 from event_detection_pipeline.adapters.seal import BrokenAdapter, seal, verify
 from event_detection_pipeline.adapters.store import AdapterStore, AdapterVersion
-
-CHANGES = {"os.rename", "os.mkdir", "os.symlink", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree"}
-KILLED = 9
+from event_detection_pipeline_tests.sudden_death import KILLED, Fate
 
 
 def publish(store: AdapterStore) -> None:
@@ -84,18 +80,7 @@ def die_before_each_change(root: Path, before: Step, step: Step) -> list[dict[st
 
 
 def _die_before(number: int, store: AdapterStore, step: Step) -> None:
-    changes = 0
-
-    def watch(event: str, args: tuple[Any, ...]) -> None:
-        nonlocal changes
-        writes = event == "open" and bool(args[2] & (os.O_WRONLY | os.O_RDWR))
-        if not writes and event not in CHANGES:
-            return
-        if changes == number:
-            os._exit(KILLED)
-        changes += 1
-
-    sys.addaudithook(watch)
+    Fate(dies_before=number)
     step(store)
     os._exit(0)
 
