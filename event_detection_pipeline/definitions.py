@@ -5,6 +5,7 @@ import dagster as dg
 from event_detection_pipeline.defs.adapter_evaluation import adapter_evaluation
 from event_detection_pipeline.defs.anomaly_flags import anomaly_flags
 from event_detection_pipeline.defs.candidate_adapter import candidate_adapter
+from event_detection_pipeline.defs.freshness import keep_fresh
 from event_detection_pipeline.defs.jobs import JOBS
 from event_detection_pipeline.defs.manifest_checks import manifest_checks
 from event_detection_pipeline.defs.promoted_adapter import promoted_adapter
@@ -22,17 +23,20 @@ from event_detection_pipeline.defs.training_clips import training_clips
 from event_detection_pipeline.defs.training_manifest import training_manifest
 
 defs = dg.Definitions(
-    assets=[
-        chronicle,
-        recordings,
-        training_clips,
-        training_manifest,
-        candidate_adapter,
-        adapter_evaluation,
-        promoted_adapter,
-        anomaly_flags,
-        review_metrics,
-    ],
+    assets=dg.map_asset_specs(
+        keep_fresh,
+        [
+            chronicle,
+            recordings,
+            training_clips,
+            training_manifest,
+            candidate_adapter,
+            adapter_evaluation,
+            promoted_adapter,
+            anomaly_flags,
+            review_metrics,
+        ],
+    ),
     asset_checks=[manifest_checks],
     jobs=JOBS,
     schedules=SCHEDULES,
