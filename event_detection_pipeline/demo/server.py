@@ -3,15 +3,18 @@
 python -m event_detection_pipeline.demo.server .demo dagster dev -w workspace.yaml
 """
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from event_detection_pipeline.config import CONFIG_ENV
 from event_detection_pipeline.errors import PipelineError
+
+INTERRUPTED = 130
 
 CONFIG = """\
 # The demo's settings, written anew by each `make demo`.
@@ -27,7 +30,7 @@ class DemoExtraMissing(PipelineError):
     """The demo's packages are not installed."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def demo_environment(folder: Path) -> Iterator[str]:
     """Start the server on a free port and point the environment of this process at the demo; yields the MongoDB URI.
 
@@ -57,14 +60,35 @@ def demo_environment(folder: Path) -> Iterator[str]:
         yield server.uri
 
 
+def run_beside(command: list[str]) -> int:
+    """Run a command that ends when this process does, with all the processes it starts: Ctrl-C, a signal, or SIGKILL.
+
+    Returns:
+        The command's exit status; 130 after Ctrl-C, as shells have it.
+    """
+    process = subprocess.Popen(command, process_group=0)
+    # Nobody can catch SIGKILL, but a pipe whose other end is gone reads as its end, on every Unix.
+    watch = 'read -r ended || kill -s TERM -- "-$0"'
+    watcher = subprocess.Popen(
+        ["sh", "-c", watch, str(process.pid)], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0
+    )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+        status = INTERRUPTED
+    watcher.communicate(b"ended\n")
+    return status
+
+
 def main() -> int:
     folder, *command = sys.argv[1:]
     with demo_environment(Path(folder)) as uri:
         sys.stderr.write(f"the demo's MongoDB: {uri}\n")
-        try:
-            return subprocess.run(command, check=False).returncode
-        except KeyboardInterrupt:
-            return 0
+        return run_beside(command)
 
 
 if __name__ == "__main__":
