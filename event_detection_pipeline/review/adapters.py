@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, StringConstraints
 
-from event_detection_pipeline.adapters.catalogue import Entry, catalogue
+from event_detection_pipeline.adapters.catalogue import catalogue
 from event_detection_pipeline.adapters.promotion import State, decide_on
 from event_detection_pipeline.adapters.store import AdapterStore, AdapterVersion, NoSuchAdapter
 from event_detection_pipeline.review.contract import NOT_FOUND, Id, Problem
@@ -16,6 +16,9 @@ from event_detection_pipeline.review.v2 import Reviewer
 router = APIRouter(prefix="/v2/adapters", tags=["Adapters"])
 
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=2000, strip_whitespace=True)]
+
+
+_SHOWN: tuple[State, ...] = ("waiting", "promote", "promoted")
 
 
 class Figure(BaseModel):
@@ -49,7 +52,7 @@ class Adapter(BaseModel):
 
 
 class Adapters(BaseModel):
-    """Of each event what is promoted and what is newer; `enabled` where candidates wait for approval at all."""
+    """Of each event what is promoted, what waits and what was refused last; `enabled` where approval is asked for."""
 
     enabled: bool
     adapters: list[Adapter]
@@ -68,8 +71,10 @@ def adapters(request: Request) -> Adapters:
     settings = service_of(request).settings
     if not settings.adapters.require_approval:
         return Adapters(enabled=False, adapters=[])
-    shown = [entry for entry in reversed(catalogue(settings, settings.events)) if entry.state != "withdrawn"]
-    return Adapters(enabled=True, adapters=[_adapter(entry) for entry in shown])
+    entries = catalogue(settings, settings.events)
+    newest = {entry.event: entry.name for entry in entries}.values()
+    shown = [one for one in reversed(entries) if one.state in _SHOWN or (one.state == "refused" and one.name in newest)]
+    return Adapters(enabled=True, adapters=[Adapter.model_validate(asdict(entry)) for entry in shown])
 
 
 @router.post("/{name}/approve", responses=NOT_FOUND | {409: {"model": Problem}})
@@ -87,7 +92,3 @@ def approve(request: Request, name: Id, new: NewApproval) -> GivenApproval:
         raise HTTPException(409, f"{name} does not wait for approval: {decision.reason}")
     given = store.approve(version, by=new.reviewer, reason=new.reason)
     return GivenApproval(at=given.at, by=given.by, reason=given.reason)
-
-
-def _adapter(entry: Entry) -> Adapter:
-    return Adapter.model_validate(asdict(entry))

@@ -22,15 +22,17 @@ SETTINGS = Settings(events=(EventSettings(name="sneeze"), EventSettings(name="do
 class Server:
     """The user loop on a port of this machine, which can be stopped and started again."""
 
-    def __init__(self, database: Database[dict[str, Any]], *, token: str | None = None) -> None:
-        self._database, self._token = database, token
+    def __init__(
+        self, database: Database[dict[str, Any]], *, token: str | None = None, settings: Settings = SETTINGS
+    ) -> None:
+        self._database, self._token, self._settings = database, token, settings
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port: int = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.start()
 
     def start(self) -> None:
-        app = create_app(self._database, SETTINGS, token=self._token)
+        app = create_app(self._database, self._settings, token=self._token)
         config = uvicorn.Config(app, host="127.0.0.1", port=self.port, log_level="error", timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)

@@ -46,10 +46,11 @@ def test_what_waits_is_shown_beside_what_is_promoted(client: TestClient, setting
     store.promote(add_adapter(settings), by="test", reason="the first")
     add_adapter(settings)
     add_adapter(settings, passed=False)
+    add_adapter(settings, passed=False)
     add_adapter(settings, "doorbell")
     assert states(client) == {
         "doorbell_v1": "waiting",
-        "sneeze_v4": "refused",
+        "sneeze_v5": "refused",
         "sneeze_v3": "waiting",
         "sneeze_v2": "promoted",
     }

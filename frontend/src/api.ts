@@ -46,6 +46,36 @@ export interface Stats {
   rejected: number;
 }
 
+/** A share with its confidence interval; null where it cannot be measured. */
+export interface Figure {
+  value: number | null;
+  low: number | null;
+  high: number | null;
+}
+
+export interface Approval {
+  at: string;
+  by: string;
+  reason: string;
+}
+
+export interface Adapter {
+  name: string;
+  event: string;
+  state: "waiting" | "promote" | "promoted" | "withdrawn" | "refused";
+  average_precision: Figure;
+  recall: Figure;
+  false_alarm_rate: Figure;
+  verdict: string;
+  approval: Approval | null;
+}
+
+export interface Adapters {
+  /** Whether candidates wait for approval at all. */
+  enabled: boolean;
+  adapters: Adapter[];
+}
+
 /** The server understood and refused; `status` is HTTP's. */
 export class Refused extends Error {
   constructor(
@@ -115,6 +145,14 @@ export async function fetchStats(client: string): Promise<Stats> {
 export async function fetchAudio(card: CardId, start: number, end: number | null): Promise<Blob> {
   const query = new URLSearchParams({ start: String(start), ...(end === null ? {} : { end: String(end) }) });
   return (await call(`/audio/${encodeURIComponent(card.conversation_id)}?${query}`)).blob();
+}
+
+export async function fetchAdapters(): Promise<Adapters> {
+  return (await call("/adapters")).json();
+}
+
+export async function postApproval(name: string, reviewer: string, reason: string): Promise<Approval> {
+  return (await call(`/adapters/${encodeURIComponent(name)}/approve`, { reviewer, reason })).json();
 }
 
 export async function isAdmitted(): Promise<boolean> {

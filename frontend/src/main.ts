@@ -1,7 +1,8 @@
 /** The review page: one card at a time, answered by swipe, key or button. */
 
 import "./style.css";
-import { type Answer, type Card, fetchStats, idOf, isAdmitted, keyOf, Refused, type Said, type Stats } from "./api";
+import { adaptersView } from "./adapters";
+import { type Adapters, type Answer, type Card, fetchAdapters, fetchStats, idOf, isAdmitted, keyOf, Refused, type Said, type Stats } from "./api";
 import { type CardView, cardView, type Draft } from "./card";
 import { Deck } from "./deck";
 import { helpDialog, loginDialog, reviewerName } from "./dialogs";
@@ -17,6 +18,8 @@ const RATES = [0.5, 0.75, 1, 1.5, 2];
 const client = (sessionStorage.client ??= crypto.getRandomValues(new Uint32Array(4)).join("-"));
 
 let stats: Stats | null = null;
+let adapters: Adapters | null = null;
+let tab: "flags" | "adapters" = "flags";
 let offline = false;
 let lockedUntil = 0;
 let shown: { card: Card; view: CardView; draft: Draft; editing: boolean; shift: number } | null = null;
@@ -48,6 +51,9 @@ const player = new Player({
 const progress = h("p", { class: "progress" });
 const filter = h("select", { "aria-label": "Event", change: () => void guarded(deck.filter(filter.value || null)) });
 const stage = h("main", {});
+const flagsTab = h("button", { type: "button", "aria-pressed": "true", click: () => switchTo("flags") }, "Flags");
+const adaptersTab = h("button", { type: "button", "aria-pressed": "false", click: () => switchTo("adapters") }, "Adapters");
+const tabs = h("div", { class: "tabs", role: "group", "aria-label": "What to review", hidden: true }, flagsTab, adaptersTab);
 const playLabel = h("span", {}, "Play");
 const play = h("button", { type: "button", click: () => player.toggle() }, playLabel, kbd("Space"));
 const loop = h("button", { type: "button", "aria-pressed": "false", click: () => toggleLoop() }, "Loop", kbd("L"));
@@ -57,7 +63,7 @@ const no = button("No", "no", "←", () => answer("rejected"));
 const skip = button("Skip", "skip", "↓", () => skipCard());
 const yes = button("Yes", "yes", "→", () => answer("accepted"));
 const actions = h("nav", { class: "actions", "aria-label": "Your answer" }, no, skip, yes);
-const undo = h("button", { type: "button", class: "quiet", disabled: true, click: () => void undoLast() }, "Undo");
+const undo = h("button", { type: "button", class: "quiet undo", disabled: true, click: () => void undoLast() }, "Undo");
 const outboxChip = h("p", { class: "outbox", role: "status", hidden: true });
 const status = h("p", { class: "status", role: "status" });
 const help = helpDialog();
@@ -68,6 +74,7 @@ document.getElementById("app")?.append(
     "header",
     {},
     h("strong", { class: "name" }, "Review"),
+    tabs,
     progress,
     filter,
     undo,
@@ -93,6 +100,7 @@ function button(label: string, kind: string, key: string, act: () => void): HTML
 function render(): void {
   const card = deck.current;
   undo.disabled = !deck.canUndo;
+  if (tab === "adapters") return;
   if (!card) {
     player.clear();
     shown = null;
@@ -170,6 +178,7 @@ function skipCard(): void {
 }
 
 async function undoLast(): Promise<void> {
+  if (tab !== "flags") return;
   const card = await guarded(deck.undo(reviewerName()));
   if (!card) return;
   say("Taken back");
@@ -207,6 +216,40 @@ function showStats(): void {
   filter.replaceChildren(h("option", { value: "" }, "All events"), ...options);
 }
 
+/** Show the tabs where adapters wait for approval at all, and how many do. */
+function showTabs(): void {
+  tabs.hidden = !adapters?.enabled;
+  const waiting = adapters?.adapters.filter((adapter) => adapter.state === "waiting").length ?? 0;
+  adaptersTab.textContent = waiting ? `Adapters (${waiting})` : "Adapters";
+}
+
+function switchTo(chosen: "flags" | "adapters"): void {
+  tab = chosen;
+  document.body.dataset.tab = tab;
+  flagsTab.setAttribute("aria-pressed", String(tab === "flags"));
+  adaptersTab.setAttribute("aria-pressed", String(tab === "adapters"));
+  player.clear();
+  shown = null;
+  if (tab === "flags") render();
+  else showAdapters();
+}
+
+function showAdapters(): void {
+  const view = adaptersView(adapters?.adapters ?? [], {
+    guarded,
+    approved: (name) => {
+      say(`${name} is approved`);
+      void refreshAdapters().then(showAdapters);
+    },
+  });
+  stage.replaceChildren(view);
+}
+
+async function refreshAdapters(): Promise<void> {
+  adapters = (await guarded(fetchAdapters())) ?? adapters;
+  showTabs();
+}
+
 function showLogin(): void {
   if (!loginBox.open) loginBox.showModal();
 }
@@ -241,6 +284,7 @@ async function start(): Promise<void> {
     return;
   }
   await refresh();
+  await refreshAdapters();
   void outbox.send();
 }
 
@@ -279,5 +323,8 @@ addEventListener("keydown", (event) => {
 
 render();
 void start();
-setInterval(() => void refresh(), POLL_MS);
+setInterval(() => {
+  void refresh();
+  void refreshAdapters();
+}, POLL_MS);
 if ("serviceWorker" in navigator) void navigator.serviceWorker.register("/sw.js").catch(() => {});
