@@ -77,6 +77,7 @@ def test_a_quick_retraining_is_the_usual_one_in_fewer_epochs() -> None:
 
     quick, usual = defs.resolve_job_def("retrain_quick"), defs.resolve_job_def("retrain_adapter")
     assert {node.name for node in quick.nodes} == {node.name for node in usual.nodes}
+    assert dg.validate_run_config(quick, quick.run_config)
     assert (quick.run_config or {})["resources"] == {"settings": {"config": {"epochs": 2}}}
 
 
