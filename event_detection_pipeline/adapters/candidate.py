@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from event_detection_pipeline.adapters.card import model_card
+from event_detection_pipeline.adapters.checkpoints import checkpoint_folder, training_key
 from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.examples import Example, UnusableClip, example_of
 from event_detection_pipeline.adapters.marker import marker_of
@@ -13,7 +14,7 @@ from event_detection_pipeline.adapters.metrics import Metrics, measure_examples
 from event_detection_pipeline.adapters.release import METRICS_FILE, Detection, save_adapter, write_json
 from event_detection_pipeline.adapters.scoring import score_examples
 from event_detection_pipeline.adapters.threshold import choose_threshold
-from event_detection_pipeline.adapters.train import LossPoint, train_adapter
+from event_detection_pipeline.adapters.train import LossPoint, Workplace, train_adapter
 from event_detection_pipeline.adapters.whisper import load_whisper
 from event_detection_pipeline.clips.manifest import Clip, manifest_digest, read_manifest
 from event_detection_pipeline.clips.splits import Split
@@ -46,11 +47,31 @@ class Candidate:
 def train_candidate(
     manifest: Path, folder: Path, event: EventSettings, settings: Settings, compute: Compute
 ) -> Candidate:
-    """Train an adapter on a manifest and fill `folder` (which exists) with it.
+    """Train an adapter on a manifest and fill `folder` (which exists) with it. Called again after it was killed, it
+    goes on from its last checkpoint.
 
     Raises:
-        BrokenManifest, NoUsableClips, BaseModelUnavailable, NothingToLearn, TrainingDiverged, OutOfMemory.
+        BrokenManifest, NoUsableClips, BaseModelUnavailable, UnknownLanguage, NothingToLearn, TrainingDiverged,
+        OutOfMemory, AlreadyTraining.
     """
+    key = training_key(
+        manifest_digest(manifest),
+        settings.base_model,
+        settings.language,
+        event,
+        settings.lora,
+        settings.training,
+        compute,
+    )
+    with checkpoint_folder(settings.checkpoint_dir, key) as checkpoints:
+        return _train_candidate(
+            manifest, folder, event, settings, compute, Workplace(checkpoints, settings.state_cache_dir)
+        )
+
+
+def _train_candidate(
+    manifest: Path, folder: Path, event: EventSettings, settings: Settings, compute: Compute, workplace: Workplace
+) -> Candidate:
     clips = read_manifest(manifest, source_tag=event.source_tag)
     splits, unusable = load_examples(clips, event)
     logger.info(
@@ -58,10 +79,16 @@ def train_candidate(
         *(len(splits[name]) for name in ("train", "validation", "test")),
         unusable,
     )
-    whisper = load_whisper(settings.base_model, compute)
+    whisper = load_whisper(settings.base_model, compute, settings.language)
     marker = marker_of(whisper.tokenizer, event.target_token)
     trained = train_adapter(
-        whisper, marker, splits["train"], splits["validation"], lora=settings.lora, settings=settings.training
+        whisper,
+        marker,
+        splits["train"],
+        splits["validation"],
+        lora=settings.lora,
+        settings=settings.training,
+        workplace=workplace,
     )
 
     def scores(examples: Sequence[Example]) -> list[float]:
@@ -83,6 +110,7 @@ def train_candidate(
         threshold_rule=threshold.rule,
         manifest_sha256=manifest_digest(manifest),
         prompt=tuple(whisper.prompt),
+        language=settings.language,
     )
     confidence = settings.evaluation.confidence
     candidate = Candidate(
