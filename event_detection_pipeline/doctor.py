@@ -26,6 +26,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     checks: list[tuple[str, Callable[[Settings], Finding]]] = [
         ("MongoDB", _mongo),
         ("indexes", _indexes),
+        ("scans", _scans),
         ("base model", _base_model),
         ("device", _device),
         ("disk", _disk),
@@ -51,17 +52,47 @@ def _mongo(settings: Settings) -> Finding:
 
 
 def _indexes(settings: Settings) -> Finding:
-    from event_detection_pipeline.chronicle.database import EVENT_REVIEWS, EVENT_SCANS, connect
+    from event_detection_pipeline.chronicle.database import (
+        CONVERSATIONS,
+        EVENT_REVIEWS,
+        EVENT_SCAN_LEASES,
+        EVENT_SCANS,
+        EVENT_SHADOW_SCANS,
+        connect,
+    )
 
     database = connect(settings.mongodb_uri.get_secret_value(), settings.database_name, timeout_seconds=3)
+    wanted = {
+        EVENT_SCANS: "conversation_id",
+        EVENT_REVIEWS: "conversation_id",
+        EVENT_SHADOW_SCANS: "conversation_id",
+        EVENT_SCAN_LEASES: "conversation_id",
+        CONVERSATIONS: "transcript_versions.maybe_anomaly",
+    }
     existing = set(database.list_collection_names())
     missing = [
         name
-        for name in (EVENT_SCANS, EVENT_REVIEWS)
-        if name not in existing or len(database[name].index_information()) < 2
+        for name, field in wanted.items()
+        if name not in existing
+        or not any(index["key"][0][0] == field for index in database[name].index_information().values())
     ]
-    found = "not there yet: the first scan makes them" if missing else f"on {EVENT_SCANS} and {EVENT_REVIEWS}"
+    found = f"not there yet on {', '.join(missing)}: the first scan makes them" if missing else ", ".join(wanted)
     return Finding("indexes", True, found)
+
+
+def _scans(settings: Settings) -> Finding:
+    from datetime import UTC, datetime
+
+    from event_detection_pipeline.chronicle.database import EVENT_SCAN_LEASES, EVENT_SCAN_PROGRESS, connect
+
+    database = connect(settings.mongodb_uri.get_secret_value(), settings.database_name, timeout_seconds=3)
+    in_work = database[EVENT_SCAN_LEASES].count_documents({"expires": {"$gte": datetime.now(UTC)}})
+    left = database[EVENT_SCAN_LEASES].count_documents({"expires": {"$lt": datetime.now(UTC)}})
+    backlog = [", ".join(one["adapters"]) for one in database[EVENT_SCAN_PROGRESS].find({"complete": False})]
+    found = f"{in_work} versions in work, {left} left by scans that stopped"
+    if backlog:
+        found += f"; not through the whole history yet: {'; '.join(backlog)}"
+    return Finding("scans", True, found, "the next scan takes up what was left" if left else "")
 
 
 def _base_model(settings: Settings) -> Finding:

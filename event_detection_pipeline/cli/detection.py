@@ -21,25 +21,34 @@ def scan(
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many conversations, newest first.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score and flag the conversations that nobody has answered."""
+    """Score and flag the conversations that nobody has answered. Several scans at once share the work."""
     from event_detection_pipeline.adapters.detector import load_detectors
     from event_detection_pipeline.adapters.device import choose_compute
     from event_detection_pipeline.adapters.store import AdapterStore
+    from event_detection_pipeline.review.answers import settle_unfinished
+    from event_detection_pipeline.scan.lineup import line_up
     from event_detection_pipeline.scan.scan import scan as run_scan
 
     settings = settings_with()
     events = [settings.event(event)] if event else list(settings.events)
-    folders = AdapterStore(settings.adapter_dir).promoted_folders(events)
+    adapters = line_up(AdapterStore(settings.adapter_dir), events, shadow=settings.scan.shadow)
     database = open_database(settings)
-    detectors = load_detectors(folders, choose_compute(settings.device))
-    report = run_scan(database, detectors, settings.scan, settings.clips, limit=limit or settings.scan.limit)
+    detectors = load_detectors(adapters.folders, choose_compute(settings.device))
+    limit = limit or settings.scan.limit
+    report = run_scan(database, detectors, settings.scan, settings.clips, limit=limit, shadow=adapters.shadow)
+    if report.lost_answers:
+        settle_unfinished(database, copy_audio=settings.review.stash_copy_audio)
     if as_json:
         flags = [asdict(score) for score in report.examples]
-        print_json({"scanned": report.scanned, "flagged": report.flagged, "problems": report.problems, "flags": flags})
+        shadow = {"shadow_flagged": report.shadow_flagged} if adapters.shadow else {}
+        counts = {"scanned": report.scanned, "flagged": report.flagged, "problems": report.problems}
+        print_json(counts | shadow | {"flags": flags})
         return
     console.print(f"{report.scanned} conversations scanned, {report.flagged} flagged")
     for problem, count in report.problems.items():
         console.print(f"  without a score, {problem}: {count}")
+    for adapter, count in report.shadow_flagged.items():
+        console.print(f"  {adapter}, not promoted, would flag {count}")
     for score in report.examples:
         at = "" if score.time is None else f" at {score.time:.1f} s"
         console.print(f"  {score.conversation_id}: {score.event} {score.score:.3f}{at}")

@@ -45,6 +45,7 @@ class Leases:
         self._adapters = sorted(adapters)
         self._lease_time = lease_time
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._held: set[PendingVersion] = set()
         self._ended = Event()
         self._keeper = Thread(target=self._keep_alive, name="scan-leases", daemon=True)
 
@@ -65,10 +66,13 @@ class Leases:
             logger.warning("leases stay until they expire: %s", type(problem).__name__)
 
     def take(self, versions: Sequence[PendingVersion]) -> list[PendingVersion]:
-        """Those that no other scan holds, now leased."""
-        if not versions:
+        """Those that nobody holds, neither another scan nor this one; now they are leased."""
+        free = [version for version in versions if version not in self._held]
+        if not free:
             return []
-        return patiently(self._database, lambda: self._take(versions))
+        taken = patiently(self._database, lambda: self._take(free))
+        self._held.update(taken)
+        return taken
 
     def finish(self, versions: Sequence[PendingVersion]) -> None:
         """These are done for this scan's adapters: written, or there is nothing to write."""
@@ -87,6 +91,7 @@ class Leases:
             self._leases.delete_many(those | {"adapters": []})
 
         patiently(self._database, finish)
+        self._held.difference_update(versions)
 
     def abandoned(self) -> list[PendingVersion]:
         """Versions that a scan by one of these adapters held and did not finish."""

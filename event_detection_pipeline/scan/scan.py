@@ -44,6 +44,7 @@ class ScanReport:
     """What a scan did.
 
     Attributes:
+        adapters: names of the promoted adapters.
         scanned: versions that are on record now, also those without a score.
         kept_back: versions that were answered by a person, or deleted, while they were being scanned.
         seconds: of audio that was listened to.
@@ -54,6 +55,7 @@ class ScanReport:
         examples: some of the flags.
     """
 
+    adapters: tuple[str, ...] = ()
     scanned: int = 0
     flagged: int = 0
     kept_back: int = 0
@@ -89,7 +91,7 @@ def scan(
     ensure_indexes(database)
     adapters = [adapter for detector in detectors for adapter in detector.adapters]
     promoted = {adapter.detection.event: adapter.name for adapter in adapters if adapter.name not in shadow}
-    report = ScanReport()
+    report = ScanReport(tuple(promoted.values()))
     ahead = GROUP_BATCHES * settings.batch_size
     tally, progress = Tally(detectors, BatchSize(settings.batch_size)), _Progress()
     with Leases(database, promoted.values()) as leases, ThreadPoolExecutor(1, "scan-writer") as writer:

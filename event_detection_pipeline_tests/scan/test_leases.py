@@ -24,6 +24,14 @@ def test_what_one_scan_holds_no_other_gets(chronicle: Db) -> None:
         assert other.abandoned() == []
 
 
+def test_a_scan_that_takes_up_what_it_left_gets_it_once(chronicle: Db) -> None:
+    save_conversation(chronicle, "a")
+    with Leases(chronicle, CHIME.values()) as leases:
+        leases.take([PendingVersion("a", "v1")])
+    with Leases(chronicle, CHIME.values()) as leases:
+        assert len(list(Work(chronicle, CHIME, leases, limit=None))) == 1
+
+
 def test_a_finished_version_leaves_no_trace(chronicle: Db) -> None:
     with Leases(chronicle, ADAPTERS) as leases:
         leases.finish(leases.take(VERSIONS))
