@@ -87,7 +87,8 @@ class TrainingSettings(Section):
     The marker's first token counts `marker_weight` times in the loss. `event_share` is that of the clips with the event
     among all that are drawn (None: as many as there are), `hard_negative_weight` how often a clip with another sound is
     drawn against one with only speech, `augmented_copies` how many variants of each clip are made. `state_cache_gb` is
-    how large the states of the frozen layers, which later trainings use again, may become on disk.
+    how large the states of the frozen layers, which later trainings use again, may become on disk. `tensorboard` writes
+    the curves also to `data_dir`/tensorboard (pip install tensorboard).
     """
 
     epochs: int = Field(default=8, ge=1)
@@ -102,6 +103,7 @@ class TrainingSettings(Section):
     hard_negative_weight: float = Field(default=1.0, gt=0.0)
     augmented_copies: int = Field(default=0, ge=0)
     state_cache_gb: float = Field(default=20.0, ge=0.0)
+    tensorboard: bool = False
     seed: int = 0
 
 
@@ -132,11 +134,13 @@ class AdapterSettings(Section):
     """When adapters are promoted, and how many are kept.
 
     With `require_approval` a candidate that passed the gate waits until a person approves it. `adapters prune` keeps
-    the `keep` newest adapters of an event, and all that something still refers to.
+    the `keep` newest adapters of an event, and all that something still refers to. Machines share their adapters at
+    `url` (s3://..., gs://..., file:///...), for which fsspec finds the credentials where that service keeps them.
     """
 
     require_approval: bool = False
     keep: int = Field(default=5, ge=1)
+    url: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9+]*://")
 
 
 class ScanSettings(Section):
@@ -307,6 +311,10 @@ class Settings(BaseSettings):
     @property
     def state_cache_dir(self) -> Path:
         return self.data_dir / "cache" / "encoder-states"
+
+    @property
+    def tensorboard_dir(self) -> Path:
+        return self.data_dir / "tensorboard"
 
     def event(self, name: str) -> EventSettings:
         """The event of that name. Raises SettingsError that lists the known ones."""
