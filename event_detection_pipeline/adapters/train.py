@@ -20,6 +20,7 @@ from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.examples import Example
 from event_detection_pipeline.adapters.marker import Marker
 from event_detection_pipeline.adapters.states import StateCache
+from event_detection_pipeline.adapters.tensorboard import tensorboard_callbacks
 from event_detection_pipeline.adapters.trainer import DetectionTrainer, Material, OutOfMemory, Watch
 from event_detection_pipeline.adapters.whisper import Whisper
 from event_detection_pipeline.config import LoraSettings, TrainingSettings
@@ -57,10 +58,11 @@ class TrainedAdapter:
 @dataclass(frozen=True, slots=True)
 class Workplace:
     """Where a training keeps what outlives it: checkpoints of this training alone (they are resumed), encoder states of
-    all trainings."""
+    all trainings, and TensorBoard's event files if they are wanted."""
 
     checkpoints: Path
     states: Path
+    tensorboard: Path | None = None
 
 
 def train_adapter(
@@ -139,6 +141,8 @@ def _train(
             eval_dataset=list(validation),
             callbacks=[Watch(), *_early_stopping(settings, validation)],
         )
+        for callback in tensorboard_callbacks(workplace.tensorboard) if workplace.tensorboard else []:
+            trainer.add_callback(callback)
         trainer.remove_callback(PrinterCallback)  # Watch tells what a person wants to know
         if checkpoint:
             logger.info("going on from %s", checkpoint)
