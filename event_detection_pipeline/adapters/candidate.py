@@ -64,9 +64,9 @@ def train_candidate(
         compute,
     )
     with checkpoint_folder(settings.checkpoint_dir, key) as checkpoints:
-        return _train_candidate(
-            manifest, folder, event, settings, compute, Workplace(checkpoints, settings.state_cache_dir)
-        )
+        tensorboard = settings.tensorboard_dir / f"{event.name}-{key}" if settings.training.tensorboard else None
+        workplace = Workplace(checkpoints, settings.state_cache_dir, tensorboard)
+        return _train_candidate(manifest, folder, event, settings, compute, workplace)
 
 
 def _train_candidate(
