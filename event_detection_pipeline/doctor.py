@@ -146,9 +146,9 @@ def _data_dir(settings: Settings) -> Finding:
 
 
 def _adapters(settings: Settings) -> Finding:
-    from event_detection_pipeline.adapters.store import AdapterStore
+    from event_detection_pipeline.adapters.store import open_store
 
-    store = AdapterStore(settings.adapter_dir)
+    store = open_store(settings)
     promoted = {event.name: store.promoted(event.name) for event in settings.events}
     without = [name for name, version in promoted.items() if version is None]
     found = ", ".join(str(version) for version in promoted.values() if version) or "none promoted yet"

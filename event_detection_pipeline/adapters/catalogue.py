@@ -8,7 +8,7 @@ from event_detection_pipeline.adapters.estimate import UNKNOWN, Estimate
 from event_detection_pipeline.adapters.promotion import State, decide_on, verdict_on
 from event_detection_pipeline.adapters.release import METRICS_FILE, read_json
 from event_detection_pipeline.adapters.seal import BrokenAdapter
-from event_detection_pipeline.adapters.store import AdapterStore, AdapterVersion, Approval
+from event_detection_pipeline.adapters.store import AdapterStore, AdapterVersion, Approval, open_store
 from event_detection_pipeline.config import EventSettings, Settings
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Entry:
 
 def catalogue(settings: Settings, events: Iterable[EventSettings]) -> list[Entry]:
     """All adapters of these events, oldest first. One whose figures cannot be read is listed without them."""
-    store = AdapterStore(settings.adapter_dir)
+    store = open_store(settings)
     return [_entry(store, settings, version) for event in events for version in store.versions(event.name)]
 
 

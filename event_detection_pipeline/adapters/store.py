@@ -26,7 +26,7 @@ from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
 from event_detection_pipeline.adapters.seal import BrokenAdapter, seal, sync
-from event_detection_pipeline.config import EventSettings
+from event_detection_pipeline.config import EventSettings, Settings
 from event_detection_pipeline.errors import PipelineError
 from event_detection_pipeline.files import append_line, folder_in_full, write_atomically
 
@@ -174,7 +174,7 @@ class AdapterStore:
             promotion = Promotion(_now(), str(previous) if previous else None, str(version), by, reason)
             # History first: a crash after it leaves a move on record that did not happen, which `promotions` leaves
             # out; the other order would leave a move that nobody can undo.
-            append_line(self._history(version.event), asdict(promotion))
+            self._append(_history(version.event), asdict(promotion))
             self._point(promotion)
             return promotion
 
@@ -220,7 +220,7 @@ class AdapterStore:
         happened: list[Promotion] = []
         pointer = self.promoted(event)
         expected = str(pointer) if pointer else None
-        for promotion in reversed(_read_lines(self._history(event), Promotion)):
+        for promotion in reversed(_records(self._lines(_history(event)), Promotion)):
             if promotion.promoted == expected:
                 happened.append(promotion)
                 expected = promotion.previous
@@ -235,12 +235,13 @@ class AdapterStore:
         self.path(version)
         approval = Approval(_now(), str(version), by, reason)
         with self._lock():
-            append_line(self._approvals(version.event), asdict(approval))
+            self._append(_approvals(version.event), asdict(approval))
         return approval
 
     def approval(self, version: AdapterVersion) -> Approval | None:
         """The last approval of an adapter, or None."""
-        given = [one for one in _read_lines(self._approvals(version.event), Approval) if one.adapter == str(version)]
+        lines = self._lines(_approvals(version.event))
+        given = [one for one in _records(lines, Approval) if one.adapter == str(version)]
         return given[-1] if given else None
 
     def remove(self, version: AdapterVersion) -> None:
@@ -252,10 +253,7 @@ class AdapterStore:
         with self._lock():
             if self.promoted(version.event) == version:
                 raise PipelineError(f"{version} is the promoted adapter: it is never deleted")
-            # Out of sight in one step, so that nobody ever finds half an adapter.
-            hidden = self.root / f".{version}.removed"
-            self.path(version).rename(hidden)
-        shutil.rmtree(hidden, ignore_errors=True)
+            self._delete(version)
 
     def clean_up(self) -> int:
         """Delete what crashes left behind: half-deleted adapters and drafts a week old; how many there were."""
@@ -284,19 +282,26 @@ class AdapterStore:
             else:
                 return version
 
+    def _delete(self, version: AdapterVersion) -> None:
+        # Out of sight in one step, so that nobody ever finds half an adapter.
+        hidden = self.root / f".{version}.removed"
+        AdapterStore.path(self, version).rename(hidden)
+        shutil.rmtree(hidden, ignore_errors=True)
+
+    def _append(self, log: str, record: object) -> None:
+        append_line(self.root / log, record)
+
+    def _lines(self, log: str) -> list[str]:
+        file = self.root / log
+        return file.read_text("utf-8", errors="replace").splitlines() if file.is_file() else []
+
     def _pointer(self, event: str) -> Path:
         return self.root / f"{event}_latest"
-
-    def _history(self, event: str) -> Path:
-        return self.root / f"{event}_promotions.jsonl"
-
-    def _approvals(self, event: str) -> Path:
-        return self.root / f"{event}_approvals.jsonl"
 
     def _lock(self) -> FileLock:
         # Two promotions at once, or one and a deletion, would leave pointer, description and history in disagreement.
         self.root.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.root / ".lock")
+        return FileLock(self.root / ".lock", is_singleton=True)
 
     def _those_there_are(self, event: str) -> str:
         versions = self.versions(event)
@@ -309,13 +314,34 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _read_lines(path: Path, kind: type[Record]) -> list[Record]:
-    """The records of a JSONL file; a line that is none (a power cut leaves half a line) is left out and logged."""
+def open_store(settings: Settings) -> AdapterStore:
+    """The store of the settings: a folder of this machine, with `adapters.url` as the cache of a shared one.
+
+    Raises:
+        PipelineError: the file system of the URL is not installed.
+    """
+    if settings.adapters.url is None:
+        return AdapterStore(settings.adapter_dir)
+    from event_detection_pipeline.adapters.remote import RemoteAdapterStore
+
+    return RemoteAdapterStore(settings.adapter_dir, settings.adapters.url)
+
+
+def _history(event: str) -> str:
+    return f"{event}_promotions.jsonl"
+
+
+def _approvals(event: str) -> str:
+    return f"{event}_approvals.jsonl"
+
+
+def _records(lines: Iterable[str], kind: type[Record]) -> list[Record]:
+    """The records of a log; a line that is none (a power cut leaves half a line) is left out and logged."""
     records = []
-    for number, line in enumerate(path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else (), 1):
+    for line in lines:
         try:
             records.append(TypeAdapter(kind).validate_json(line))
         except ValidationError:
             if line:
-                logger.warning("line %d of %s was cut short and is left out", number, path)
+                logger.warning("a line that was cut short is left out: %s", line[:80])
     return records

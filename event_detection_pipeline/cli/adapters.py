@@ -56,9 +56,9 @@ def list_adapters(event: EventOption = None, as_json: JsonOption = False) -> Non
 def show(adapter: Annotated[str, typer.Argument(help="Such as sneeze_v3.")], as_json: JsonOption = False) -> None:
     """An adapter's model card, or with --json how it detects and how good it is."""
     from event_detection_pipeline.adapters.release import DETECTION_FILE, METRICS_FILE, read_json
-    from event_detection_pipeline.adapters.store import AdapterStore, AdapterVersion
+    from event_detection_pipeline.adapters.store import AdapterVersion, open_store
 
-    folder = AdapterStore(settings_with().adapter_dir).path(AdapterVersion.parse(adapter))
+    folder = open_store(settings_with()).path(AdapterVersion.parse(adapter))
     if as_json:
         print_json({"detection": read_json(folder / DETECTION_FILE), "metrics": read_json(folder / METRICS_FILE)})
         return
@@ -80,11 +80,11 @@ def promote(
 ) -> None:
     """Let scans use this adapter. One that did not pass the gate needs --force, one that nobody approved --approve."""
     from event_detection_pipeline.adapters.promotion import verdict_on
-    from event_detection_pipeline.adapters.store import AdapterStore, AdapterVersion
+    from event_detection_pipeline.adapters.store import AdapterVersion, open_store
 
     settings = settings_with()
     version = AdapterVersion.parse(adapter)
-    store = AdapterStore(settings.adapter_dir)
+    store = open_store(settings)
     store.path(version)
     verdict = verdict_on(settings, version)
     if not force and (verdict is None or not verdict.passed):
@@ -109,13 +109,13 @@ def rollback(
     as_json: JsonOption = False,
 ) -> None:
     """Let scans use the adapter that was promoted before the current one."""
-    from event_detection_pipeline.adapters.store import AdapterStore
+    from event_detection_pipeline.adapters.store import open_store
     from event_detection_pipeline.scan.withdraw import withdraw_flags
 
     settings = settings_with()
     settings.event(event)
     database = open_database(settings) if rescan else None
-    move = AdapterStore(settings.adapter_dir).rollback(event, by=f"{by or _who()}, command line", reason=reason)
+    move = open_store(settings).rollback(event, by=f"{by or _who()}, command line", reason=reason)
     _tell_promotion(move, as_json)
     if database is not None:
         withdrawn = withdraw_flags(database, str(move.previous))
@@ -132,11 +132,11 @@ def prune(
 ) -> None:
     """Delete adapters that nothing needs: neither promoted nor next for a rollback, not among the newest, no flags."""
     from event_detection_pipeline.adapters.retention import prune as run_prune
-    from event_detection_pipeline.adapters.store import AdapterStore
+    from event_detection_pipeline.adapters.store import open_store
 
     settings = settings_with()
     found = run_prune(
-        AdapterStore(settings.adapter_dir),
+        open_store(settings),
         open_database(settings),
         [event.name for event in settings.events],
         keep or settings.adapters.keep,
@@ -159,7 +159,7 @@ def compare(
     """Two adapters on the test split of a manifest, and the clips they disagree on."""
     from event_detection_pipeline.adapters.compare import compare as run_compare
     from event_detection_pipeline.adapters.device import choose_compute
-    from event_detection_pipeline.adapters.store import AdapterStore, AdapterVersion
+    from event_detection_pipeline.adapters.store import AdapterVersion, open_store
     from event_detection_pipeline.clips.export import manifest_path
 
     settings = settings_with()
@@ -167,7 +167,7 @@ def compare(
     if versions[0].event != versions[1].event:
         raise PipelineError(f"{first} and {second} are for different events: they cannot be compared on the same clips")
     event = settings.event(versions[0].event)
-    store = AdapterStore(settings.adapter_dir)
+    store = open_store(settings)
     comparison = run_compare(
         manifest or manifest_path(settings, event),
         [store.path(version) for version in versions],

@@ -24,14 +24,14 @@ def scan(
     """Score and flag the conversations that nobody has answered. Several scans at once share the work."""
     from event_detection_pipeline.adapters.detector import load_detectors
     from event_detection_pipeline.adapters.device import choose_compute
-    from event_detection_pipeline.adapters.store import AdapterStore
+    from event_detection_pipeline.adapters.store import open_store
     from event_detection_pipeline.review.answers import settle_unfinished
     from event_detection_pipeline.scan.lineup import line_up
     from event_detection_pipeline.scan.scan import scan as run_scan
 
     settings = settings_with()
     events = [settings.event(event)] if event else list(settings.events)
-    adapters = line_up(AdapterStore(settings.adapter_dir), events, shadow=settings.scan.shadow)
+    adapters = line_up(open_store(settings), events, shadow=settings.scan.shadow)
     database = open_database(settings)
     detectors = load_detectors(adapters.folders, choose_compute(settings.device))
     limit = limit or settings.scan.limit

@@ -16,7 +16,7 @@ from pydantic import Field
 from pymongo.database import Database
 from pymongo.errors import ConnectionFailure, CursorNotFound, ExecutionTimeout
 
-from event_detection_pipeline.adapters.store import AdapterStore
+from event_detection_pipeline.adapters.store import AdapterStore, open_store
 from event_detection_pipeline.chronicle.database import ChronicleUnavailable, connect
 from event_detection_pipeline.config import Settings, load_settings
 
@@ -64,7 +64,7 @@ class MongoResource(dg.ConfigurableResource):
         return connect(settings.mongodb_uri.get_secret_value(), database, timeout_seconds=self.timeout_seconds)
 
     @contextmanager
-    def for_step(self, context: dg.AssetExecutionContext) -> Iterator[Database[dict[str, Any]]]:
+    def for_step(self, context: dg.OpExecutionContext | dg.AssetExecutionContext) -> Iterator[Database[dict[str, Any]]]:
         """The database for a step, which is tried again later if MongoDB goes away. Other errors fail at once.
 
         Raises:
@@ -98,7 +98,9 @@ class ComputeResource(dg.ConfigurableResource):
 class AdapterStoreResource(dg.ConfigurableResource):
     """Where adapters are kept."""
 
-    path: str | None = Field(default=None, description="Default: `adapters` in the data directory.")
+    path: str | None = Field(
+        default=None, description="A folder. Default: `adapters` in the data directory, shared at adapters.url."
+    )
 
     def open(self) -> AdapterStore:
-        return AdapterStore(Path(self.path) if self.path else load_settings().adapter_dir)
+        return AdapterStore(Path(self.path)) if self.path else open_store(load_settings())

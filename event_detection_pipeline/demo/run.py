@@ -11,7 +11,7 @@ from typing import Any
 from pymongo.database import Database
 
 from event_detection_pipeline.adapters.release import DETECTION_FILE, METRICS_FILE, read_json, write_json
-from event_detection_pipeline.adapters.store import AdapterStore
+from event_detection_pipeline.adapters.store import open_store
 from event_detection_pipeline.chronicle.database import EVENT_SCANS, connect
 from event_detection_pipeline.clips.export import manifest_path, rejects_path
 from event_detection_pipeline.clips.manifest import manifest_digest, read_manifest
@@ -73,7 +73,7 @@ def _run_jobs(settings: Settings) -> None:
     _stage(3, "job export_training_data: the reviewed conversations become clips and a manifest")
     run_job("export_training_data")
     _stage(4, "job retrain_adapter: the manifest becomes an adapter, which is evaluated and promoted")
-    promoted = AdapterStore(settings.adapter_dir).promoted(settings.events[0].name)
+    promoted = open_store(settings).promoted(settings.events[0].name)
     if promoted and _trained_on(settings, str(promoted)) == manifest_digest(
         manifest_path(settings, settings.events[0])
     ):
@@ -104,7 +104,7 @@ def _report(
     folder: Path, settings: Settings, database: Database[dict[str, Any]], truth: GroundTruth, duration: float
 ) -> None:
     event = settings.events[0]
-    version = AdapterStore(settings.adapter_dir).promoted(event.name)
+    version = open_store(settings).promoted(event.name)
     metrics = read_json(settings.adapter_dir / str(version) / METRICS_FILE)["test"]
     clips = len(read_manifest(manifest_path(settings, event)))
     set_aside = len(rejects_path(settings, event).read_text().splitlines())

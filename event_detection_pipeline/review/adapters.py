@@ -8,7 +8,7 @@ from pydantic import BaseModel, StringConstraints
 
 from event_detection_pipeline.adapters.catalogue import catalogue
 from event_detection_pipeline.adapters.promotion import State, decide_on
-from event_detection_pipeline.adapters.store import AdapterStore, AdapterVersion, NoSuchAdapter
+from event_detection_pipeline.adapters.store import AdapterVersion, NoSuchAdapter, open_store
 from event_detection_pipeline.review.contract import NOT_FOUND, Id, Problem
 from event_detection_pipeline.review.service import service_of
 from event_detection_pipeline.review.v2 import Reviewer
@@ -81,7 +81,7 @@ def adapters(request: Request) -> Adapters:
 def approve(request: Request, name: Id, new: NewApproval) -> GivenApproval:
     """Approve a candidate that waits. It moves nothing by itself: the next run of promoted_adapter does."""
     settings = service_of(request).settings
-    store = AdapterStore(settings.adapter_dir)
+    store = open_store(settings)
     try:
         version = AdapterVersion.parse(name)
         store.path(version)
