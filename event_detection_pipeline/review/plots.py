@@ -8,6 +8,8 @@ from event_detection_pipeline.review.metrics import ReviewMetrics
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MAX_LABELS = 12  # weeks named below the plot; more would overlap
+
 
 def false_positives_by_week(rows: Sequence[ReviewMetrics]) -> "Figure":
     """False positive rate of each adapter over the weeks in which its flags were answered, with its intervals."""
@@ -30,7 +32,8 @@ def false_positives_by_week(rows: Sequence[ReviewMetrics]) -> "Figure":
         ]
         axis.errorbar(places, values, yerr=errors, marker="o", markersize=4, capsize=3, label=adapter)
     axis.set(ylabel="false positive rate", ylim=(-0.02, 1.02))
-    axis.set_xticks(range(len(weeks)), weeks, rotation=30, ha="right")
+    step = -(-len(weeks) // MAX_LABELS) or 1
+    axis.set_xticks(range(0, len(weeks), step), weeks[::step], rotation=30, ha="right")
     if adapters:
         axis.legend(fontsize="small")
     return figure
