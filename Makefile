@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO := .demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui review test test-browser check format doctor frontend clean
+.PHONY: help setup demo ui review test test-browser faults check format doctor frontend clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -42,6 +42,9 @@ check: setup ## Lint, format and types
 format: setup ## Let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+faults: setup ## Hundreds of killed, starved and interrupted operations: each promise of docs/guarantees.md
+	$(BIN)/python -m event_detection_pipeline_tests.faults --cases 500 --seed 1
 
 frontend: ## Build the review page anew (needs Node.js; the built files are part of the package)
 	cd frontend && npm ci && npm run build

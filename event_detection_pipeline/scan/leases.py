@@ -88,7 +88,8 @@ class Leases:
                     "$set": {"owner": None, "expires": datetime.now(UTC), "attempts": 0},
                 },
             )
-            self._leases.delete_many(those | {"adapters": []})
+            # Of any version: a scan that was killed between these two lines left some.
+            self._leases.delete_many({"adapters": []})
 
         patiently(self._database, finish)
         self._held.difference_update(versions)

@@ -38,6 +38,14 @@ def test_a_finished_version_leaves_no_trace(chronicle: Db) -> None:
     assert chronicle[EVENT_SCAN_LEASES].count_documents({}) == 0
 
 
+def test_what_a_scan_left_that_was_killed_while_it_finished_goes_with_the_next_finished_version(chronicle: Db) -> None:
+    with Leases(chronicle, ADAPTERS) as leases:
+        leases.take(VERSIONS[:2])
+        chronicle[EVENT_SCAN_LEASES].update_one({"conversation_id": "c0"}, {"$set": {"adapters": [], "owner": None}})
+        leases.finish(VERSIONS[1:2])
+    assert chronicle[EVENT_SCAN_LEASES].count_documents({}) == 0
+
+
 def test_a_scan_that_stops_in_good_order_frees_what_it_held_and_blames_no_version(chronicle: Db) -> None:
     for _ in range(5):
         with pytest.raises(KeyboardInterrupt), Leases(chronicle, ADAPTERS) as leases:

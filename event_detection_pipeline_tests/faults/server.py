@@ -1,0 +1,141 @@
+"""A MongoDB server that can be stopped and started, told to refuse, and reached over a bad line."""
+
+import multiprocessing
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Self
+
+from pymongo import MongoClient
+
+from event_detection_pipeline.chronicle.database import APP_NAME
+
+NOT_AUTHORIZED = 13
+"""What a server answers to a user without the right to do something (Unauthorized)."""
+
+_WRITES = ["insert", "update", "delete", "findAndModify"]
+
+
+class Server:
+    """A standalone server, as Chronicle's usually is, in a process of its own: its driver retries no write."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port: int = probe.getsockname()[1]
+        self.uri = uri_of(self.port)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Serve again what was there before."""
+        context = multiprocessing.get_context("spawn")
+        self._pipe, there = context.Pipe()
+        self._process = context.Process(target=_serve, args=(there, self._folder, self.port), daemon=True)
+        self._process.start()
+        there.close()
+        self._pipe.recv()
+
+    def stop(self) -> None:
+        """Close all connections and shut down in good order."""
+        self._pipe.send("stop")
+        self._process.join(20)
+
+    @contextmanager
+    def refusing_writes(self, *, after: int) -> Iterator[None]:
+        """As long as the block lasts the pipeline may read only, once it has written `after` times."""
+        refuse = {"failCommands": _WRITES, "errorCode": NOT_AUTHORIZED, "appName": APP_NAME}
+        with MongoClient(self.uri) as client:  # of another name: it can switch this off again
+            client.admin.command("configureFailPoint", "failCommand", mode={"skip": after}, data=refuse)
+            try:
+                yield
+            finally:
+                client.admin.command("configureFailPoint", "failCommand", mode="off")
+
+
+class Line:
+    """A line to a server that delays every message, or breaks at one of them; what asks again gets through.
+
+    Args:
+        breaks_at: the number (from 0) of the message to the server at which all connections are lost.
+        delivers: whether that message still arrives, so that only its reply is lost.
+    """
+
+    def __init__(
+        self, server: Server, *, delay: float = 0.0, breaks_at: int | None = None, delivers: bool = False
+    ) -> None:
+        self._server, self._delay, self._breaks_at, self._delivers = server, delay, breaks_at, delivers
+        self._messages = 0
+        self._lock = threading.Lock()
+        self._open: list[socket.socket] = []
+
+    def __enter__(self) -> str:
+        """The address behind which the server is found."""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._accept, daemon=True).start()
+        return uri_of(self._listener.getsockname()[1])
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+        self._hang_up()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._server.port))
+            except OSError:
+                return
+            with self._lock:
+                self._open += [client, server]
+            threading.Thread(target=self._forward, args=(client, server, True), daemon=True).start()
+            threading.Thread(target=self._forward, args=(server, client, False), daemon=True).start()
+
+    def _forward(self, source: socket.socket, target: socket.socket, asks: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                time.sleep(self._delay)
+                if asks and self._breaks_now():
+                    if self._delivers:
+                        target.sendall(data)
+                        time.sleep(0.05)  # time for the server to do it
+                    self._hang_up()
+                    return
+                target.sendall(data)
+        for one in (source, target):
+            one.close()
+
+    def _breaks_now(self) -> bool:
+        with self._lock:
+            number = self._messages
+            self._messages += 1
+        return number == self._breaks_at
+
+    def _hang_up(self) -> None:
+        with self._lock:
+            for one in self._open:
+                with suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+                one.close()
+            self._open.clear()
+
+
+def uri_of(port: int) -> str:
+    return f"mongodb://127.0.0.1:{port}"
+
+
+def _serve(pipe: Connection, folder: Path, port: int) -> None:
+    from secantus import SecantusDBServer
+
+    with SecantusDBServer(port=port, storage_path=str(folder), replica_set_name=None):
+        pipe.send("ready")
+        pipe.recv()

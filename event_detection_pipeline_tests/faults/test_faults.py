@@ -1,0 +1,33 @@
+"""Every fault meets every operation once; `make faults` tries hundreds of cases more."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from event_detection_pipeline_tests.faults.faults import FAULTS
+from event_detection_pipeline_tests.faults.operations import OPERATIONS
+from event_detection_pipeline_tests.faults.runner import Matrix, applies, matrix
+
+# What loads a model takes seconds: of it only what nothing else shows. A killed training has tests of its own.
+_FAULTS_OF = {
+    "scan": ("killed anytime", "database restarted", "saved by Chronicle", "answered meanwhile"),
+    "training": (),
+}
+PAIRS = [
+    (operation.name, fault.name)
+    for operation in OPERATIONS.values()
+    for fault in FAULTS.values()
+    if applies(operation, fault) and fault.name in _FAULTS_OF.get(operation.name, FAULTS)
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
+    with matrix(tmp_path_factory.mktemp("faults")) as place:
+        yield place
+
+
+@pytest.mark.parametrize(("operation", "fault"), PAIRS)
+def test_no_fault_breaks_a_promise(place: Matrix, operation: str, fault: str) -> None:
+    result = place.run(OPERATIONS[operation], FAULTS[fault], seed=1)
+    assert result.violations == ()
