@@ -8,12 +8,15 @@ from pathlib import Path
 from event_detection_pipeline.adapters.card import model_card
 from event_detection_pipeline.adapters.checkpoints import checkpoint_folder, training_key
 from event_detection_pipeline.adapters.device import Compute
-from event_detection_pipeline.adapters.examples import Example, UnusableClip, example_of
+from event_detection_pipeline.adapters.evaluation_set import usable
+from event_detection_pipeline.adapters.examples import Example
 from event_detection_pipeline.adapters.marker import marker_of
 from event_detection_pipeline.adapters.metrics import Metrics, measure_examples
+from event_detection_pipeline.adapters.probe import PROBE_FILE, save_probe, train_probe
+from event_detection_pipeline.adapters.provenance import write_conversations
 from event_detection_pipeline.adapters.release import METRICS_FILE, Detection, save_adapter, write_json
 from event_detection_pipeline.adapters.scoring import score_examples
-from event_detection_pipeline.adapters.threshold import choose_threshold
+from event_detection_pipeline.adapters.threshold import choose_threshold, operating_curve
 from event_detection_pipeline.adapters.train import LossPoint, Workplace, train_adapter
 from event_detection_pipeline.adapters.whisper import load_whisper
 from event_detection_pipeline.clips.manifest import Clip, manifest_digest, read_manifest
@@ -95,12 +98,8 @@ def _train_candidate(
         return [found.score for found in score_examples(trained.model, whisper, marker, examples)]
 
     validation_scores = scores(splits["validation"])
-    threshold = choose_threshold(
-        [example.contains_event for example in splits["validation"]],
-        validation_scores,
-        target_false_alarm_rate=settings.evaluation.target_false_alarm_rate,
-        default=settings.evaluation.default_threshold,
-    )
+    validation_truth = [example.contains_event for example in splits["validation"]]
+    threshold = choose_threshold(validation_truth, validation_scores, settings.evaluation)
     detection = Detection(
         event=event.name,
         source_tag=event.source_tag,
@@ -108,6 +107,7 @@ def _train_candidate(
         base_model=settings.base_model,
         threshold=threshold.value,
         threshold_rule=threshold.rule,
+        operating_curve=operating_curve(validation_truth, validation_scores),
         manifest_sha256=manifest_digest(manifest),
         prompt=tuple(whisper.prompt),
         language=settings.language,
@@ -124,7 +124,11 @@ def _train_candidate(
         clips={name: len(examples) for name, examples in splits.items()},
         unusable=unusable,
     )
+    with trained.model.disable_adapter():
+        probe = train_probe(whisper, splits["train"], splits["validation"], settings.evaluation)
     save_adapter(folder, trained.model, whisper, detection)
+    save_probe(folder / PROBE_FILE, probe)
+    write_conversations(folder, clips)
     figures = asdict(candidate)
     del figures["folder"], figures["detection"]
     write_json(folder / METRICS_FILE, figures)
@@ -138,17 +142,13 @@ def load_examples(clips: Sequence[Clip], event: EventSettings) -> tuple[dict[Spl
     Raises:
         NoUsableClips: none had.
     """
-    splits: dict[Split, list[Example]] = {"train": [], "validation": [], "test": []}
-    unusable = 0
-    for clip in clips:
-        try:
-            splits[clip.split].append(example_of(clip, event))
-        except UnusableClip as error:
-            unusable += 1
-            logger.warning("left out of training: %s", error)
-    if unusable == len(clips):
+    found = usable(clips, event)
+    if not found.examples:
         raise NoUsableClips(
             f"none of the {len(clips)} lines of the manifest has readable audio; run `event-detection export`, which "
             "writes the audio that the manifest names"
         )
-    return splits, unusable
+    splits: dict[Split, list[Example]] = {"train": [], "validation": [], "test": []}
+    for clip, example in zip(found.clips, found.examples, strict=True):
+        splits[clip.split].append(example)
+    return splits, len(clips) - len(found.examples)

@@ -2,11 +2,16 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.figure import Figure
-from sklearn.metrics import precision_recall_curve
+from scipy.stats import norm
+from sklearn.metrics import det_curve, precision_recall_curve
 
+from event_detection_pipeline.adapters.contender import Contender
 from event_detection_pipeline.adapters.evaluate import Evaluation
 from event_detection_pipeline.adapters.train import LossPoint
+
+DET_TICKS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
 
 
 def training_curves(history: Sequence[LossPoint]) -> Figure:
@@ -31,10 +36,36 @@ def precision_recall(evaluation: Evaluation) -> Figure:
     """Precision over recall on the test split, one line a detector."""
     figure = Figure(figsize=(5, 3.5))
     axis = figure.subplots()
-    for contender in (evaluation.candidate, evaluation.promoted, evaluation.base):
-        if contender and any(evaluation.truth):
-            precision, recall, _ = precision_recall_curve(evaluation.truth, contender.scores)
-            axis.plot(recall, precision, label=f"{contender.name} (AP {contender.metrics.average_precision})")
+    for contender in _rankable(evaluation):
+        precision, recall, _ = precision_recall_curve(evaluation.truth, contender.scores)
+        axis.plot(recall, precision, label=f"{contender.name} (AP {contender.metrics.average_precision})")
     axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.05))
     axis.legend(loc="lower left")
     return figure
+
+
+def detection_errors(evaluation: Evaluation) -> Figure:
+    """The DET curve (Martin et al. 1997, Eurospeech): misses over false alarms of the test split, both as normal
+    deviates; one line a detector, a dot at its threshold."""
+    figure = Figure(figsize=(5, 3.5))
+    axis = figure.subplots()
+    for contender in _rankable(evaluation):
+        alarms, misses, _ = det_curve(evaluation.truth, contender.scores)
+        (line,) = axis.plot(_deviate(alarms), _deviate(misses), drawstyle="steps-post", label=contender.name)
+        alarm, found = contender.metrics.false_alarm_rate.value or 0.0, contender.metrics.recall.value or 0.0
+        axis.plot(_deviate([alarm]), _deviate([1 - found]), "o", color=line.get_color())
+    labels = [f"{share:.1%}" if share < 0.01 else f"{share:.0%}" for share in DET_TICKS]
+    axis.set_xticks(_deviate(DET_TICKS), labels)
+    axis.set_yticks(_deviate(DET_TICKS), labels)
+    axis.set(xlabel="false-alarm rate", ylabel="share of events missed")
+    axis.legend(loc="upper right")
+    return figure
+
+
+def _deviate(shares: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Shares as standard normal deviates, those off the plot (0 and 1 are infinitely far) on its edge."""
+    return norm.ppf(np.clip(shares, DET_TICKS[0], DET_TICKS[-1]))
+
+
+def _rankable(evaluation: Evaluation) -> list[Contender]:
+    return evaluation.contenders if len(set(evaluation.truth)) == 2 else []

@@ -3,6 +3,7 @@
 adapter_config.json, adapter_model.safetensors    PEFT; PeftModel.from_pretrained(base, folder) loads them
 generation_config.json                            the base model's, with the marker allowed to be written
 detection.json                                    Detection: marker, threshold and decoding settings
+probe.safetensors                                 the linear probe that the evaluation compares with
 metrics.json                                      figures on the splits (written with the evaluation)
 README.md                                         the model card
 SHA256SUMS                                        the seal, see seal.py
@@ -19,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from event_detection_pipeline.adapters.seal import BrokenAdapter, verify
 from event_detection_pipeline.adapters.store import NoSuchAdapter
+from event_detection_pipeline.adapters.threshold import NO_CURVE, OperatingCurve
 from event_detection_pipeline.files import write_atomically
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class Detection:
     threshold_rule: str
     manifest_sha256: str
     prompt: tuple[int, ...]
+    operating_curve: OperatingCurve = NO_CURVE
     language: str = "en"
 
 

@@ -10,6 +10,7 @@ from event_detection_pipeline.defs.common import GPU_POOL, OWNERS, image, table
 from event_detection_pipeline.defs.events import EVENT_PARTITIONS, event_of
 from event_detection_pipeline.defs.resources import AdapterStoreResource, ComputeResource, SettingsResource
 from event_detection_pipeline.defs.training_manifest import training_manifest
+from event_detection_pipeline.defs.versions import VERSION
 
 
 @dg.asset(
@@ -55,7 +56,7 @@ def candidate_adapter(
     return dg.MaterializeResult(
         data_version=dg.DataVersion(str(version)),
         metadata={
-            "adapter": str(version),
+            VERSION: str(version),
             "folder": dg.MetadataValue.path(adapters.path(version)),
             "threshold": round(candidate.detection.threshold, 4),
             "threshold rule": candidate.detection.threshold_rule,

@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, roc_auc_score
 
-from event_detection_pipeline.adapters.metrics import average_precision, bootstrap, measure, proportion, rate_per_hour
+from event_detection_pipeline.adapters.metrics import (
+    average_precision,
+    bootstrap,
+    measure,
+    precision_difference,
+    proportion,
+    rate_per_hour,
+    roc_auc,
+)
 
 
 @pytest.mark.parametrize(("hits", "trials", "low"), [(10, 10, 0.72), (20, 20, 0.84)])
@@ -26,6 +35,36 @@ def test_no_false_alarm_in_six_hours_shows_at_most_half_a_one_an_hour() -> None:
 def test_a_perfect_ranking_has_average_precision_one_and_a_reversed_one_does_not() -> None:
     assert average_precision([False, True, True], [0.1, 0.8, 0.9]) == 1.0
     assert average_precision([True, False, False], [0.1, 0.8, 0.9]) == pytest.approx(1 / 3)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 0.2, 0.5, 0.7, 1.0])), min_size=1, max_size=30))
+def test_ranking_figures_are_those_of_scikit_learn_ties_included(rows: list[tuple[bool, float]]) -> None:
+    truth, scores = zip(*rows, strict=True)
+    if len(set(truth)) == 2:
+        assert average_precision(truth, scores) == pytest.approx(average_precision_score(truth, scores))
+        assert roc_auc(truth, scores) == pytest.approx(roc_auc_score(truth, scores))
+    else:
+        assert average_precision(truth, scores) is roc_auc(truth, scores) is None
+
+
+def test_the_same_scores_differ_by_nothing_and_better_ones_surely() -> None:
+    truth, clusters = [True] * 20 + [False] * 20, [str(number) for number in range(40)]
+    good, bad = [0.9] * 20 + [0.1] * 20, np.random.default_rng(0).uniform(size=40).tolist()
+    same = precision_difference(truth, bad, bad, clusters, 0.9)
+    assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
+    better = precision_difference(truth, good, bad, clusters, 0.9)
+    assert better.low is not None and better.low > 0
+
+
+def test_the_quiet_point_is_the_highest_recall_with_half_an_alarm_an_hour() -> None:
+    truth = [True] * 4 + [False] * 4
+    scores = [0.9, 0.8, 0.4, 0.2, 0.7, 0.6, 0.3, 0.1]
+    arguments = {"threshold": 0.95, "clusters": list("abcdefgh"), "confidence": 0.95}
+    short = measure(truth, scores, hours=1.0, **arguments).quiet  # not one alarm fits into an hour
+    assert (short.recall.value, short.false_alarms_per_hour.value) == (0.5, 0.0)
+    long = measure(truth, scores, hours=4.0, **arguments).quiet  # two do into four
+    assert (long.recall.value, long.false_alarms_per_hour.value) == (0.75, 0.5)
+    assert long.false_alarms_per_hour.high == pytest.approx(7.22 / 4, abs=0.01)  # Garwood's bound of two counts
 
 
 def test_figures_without_events_are_unknown_not_zero() -> None:

@@ -1,0 +1,96 @@
+"""Text quality: what an adapter writes when it writes freely, without its markers, against the manifest's words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import jiwer
+import numpy as np
+import torch
+from transformers import WhisperTokenizer
+
+from event_detection_pipeline.adapters.detector import MAX_TOKENS_PER_SECOND, Detector
+from event_detection_pipeline.adapters.estimate import UNKNOWN, Estimate
+from event_detection_pipeline.adapters.examples import Example, read_wav
+from event_detection_pipeline.adapters.metrics import bootstrap
+from event_detection_pipeline.adapters.whisper import Whisper
+from event_detection_pipeline.config import SAMPLE_RATE
+
+SPARE_TOKENS = 16  # beyond what the length of a clip allows: a marker is several tokens
+
+
+@dataclass(frozen=True, slots=True)
+class TextQuality:
+    """Word error rates on the same clips, markers left out: what an adapter does to the transcripts."""
+
+    clips: int
+    adapter: Estimate
+    base_model: Estimate
+
+
+def measure_text(
+    detector: Detector, examples: Sequence[Example], count: int, confidence: float, seed: int = 0
+) -> TextQuality | None:
+    """The word error rates of the detector's adapter and of its bare base model on at most `count` examples that have
+    words, always the same ones; None without any."""
+    spoken = [example for example in examples if example.words]
+    chosen = [spoken[i] for i in sorted(np.random.default_rng(seed).permutation(len(spoken))[:count])]
+    if not chosen:
+        return None
+    (adapter,) = detector.adapters
+    whisper = detector.whisper
+
+    def rate() -> Estimate:
+        written = [transcribe(whisper, example) for example in chosen]
+        return word_error_rate(whisper.tokenizer, chosen, written, adapter.marker.token, confidence)
+
+    adapted = rate()
+    with detector.model.disable_adapter():
+        bare = rate()
+    return TextQuality(len(chosen), adapted, bare)
+
+
+def transcribe(whisper: Whisper, example: Example) -> str:
+    """What the model in memory writes for a clip: greedily, special tokens left out. A marker is text and stays."""
+    seconds = example.samples / SAMPLE_RATE
+    with torch.inference_mode():
+        tokens = whisper.model.generate(
+            input_features=whisper.features([read_wav(example.audio)]),
+            max_new_tokens=SPARE_TOKENS + int(seconds * MAX_TOKENS_PER_SECOND),
+            do_sample=False,
+            num_beams=1,
+        )
+    (text,) = whisper.tokenizer.batch_decode(cast(torch.Tensor, tokens), skip_special_tokens=True)
+    return text
+
+
+def word_error_rate(
+    tokenizer: WhisperTokenizer,
+    examples: Sequence[Example],
+    written: Sequence[str],
+    marker: str,
+    confidence: float,
+) -> Estimate:
+    """Word errors of all examples over their words, markers, case and punctuation left out; resampled by conversation.
+
+    Args:
+        written: what was transcribed for each example.
+        marker: the target token, such as EVENT_DETECTED.
+    """
+    errors, words = [], []
+    for example, text in zip(examples, written, strict=True):
+        reference = tokenizer.basic_normalize(" ".join(example.words)).split()
+        hypothesis = tokenizer.basic_normalize(text.replace(marker, " ")).split()
+        # jiwer refuses an empty reference; a text that is only punctuation has no words to get wrong.
+        found = jiwer.process_words(" ".join(reference), " ".join(hypothesis)) if reference else None
+        errors.append(found.substitutions + found.deletions + found.insertions if found else 0)
+        words.append(len(reference))
+    wrong, spoken = np.array(errors), np.array(words)
+
+    def rate(index: np.ndarray) -> float | None:
+        return float(wrong[index].sum() / spoken[index].sum()) if spoken[index].any() else None
+
+    value = rate(np.arange(len(examples)))
+    if value is None:
+        return UNKNOWN
+    return Estimate(value, *bootstrap(rate, [example.conversation_id for example in examples], confidence))

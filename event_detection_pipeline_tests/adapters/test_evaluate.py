@@ -1,0 +1,180 @@
+"""From a manifest to a verdict, with a real Whisper: what is trained on the truth passes, what is trained on shuffled
+labels does not."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from event_detection_pipeline.adapters.candidate import Candidate, train_candidate
+from event_detection_pipeline.adapters.compare import compare
+from event_detection_pipeline.adapters.device import Compute
+from event_detection_pipeline.adapters.evaluate import Evaluation, evaluate_candidate, save_evaluation
+from event_detection_pipeline.adapters.evaluation_set import NoTestClips
+from event_detection_pipeline.adapters.plots import detection_errors, precision_recall
+from event_detection_pipeline.adapters.release import read_detection
+from event_detection_pipeline.adapters.verdict import read_verdict
+from event_detection_pipeline.clips.manifest import Clip, ClipWord, write_manifest
+from event_detection_pipeline.config import EvaluationSettings, EventSettings, Settings, TrainingSettings
+from event_detection_pipeline_tests.adapters.conftest import WORDS, make_clip
+
+CPU = Compute(torch.device("cpu"), torch.float32)
+EVENT = EventSettings(name="chime")
+EVALUATION = EvaluationSettings(min_test_events=8, transcribed_clips=2)
+HEARD = "good <chime> morning everyone"
+CHIME_SECONDS = 1.0  # where make_clip's chime is loud
+
+
+def line(folder: Path, number: int) -> Clip:
+    """Every second clip has the event; a third of them validate or test."""
+    example = make_clip(folder / f"{number}.wav", number, with_event=number % 2 == 0)
+    return Clip(
+        audio=str(example.audio),
+        text=HEARD if example.contains_event else " ".join(WORDS),
+        timestamp="2026-11-01T12:00:00+00:00",
+        type="positive",
+        event="chime",
+        contains_event=example.contains_event,
+        split="train" if number < 16 else "validation" if number < 24 else "test",
+        duration=2.4,
+        source="training_stash" if number % 4 != 1 else "background",
+        conversation_id=example.conversation_id,
+        words=(ClipWord("good", 0.1, 0.5), ClipWord("morning", 1.5, 1.9), ClipWord("everyone", 2.0, 2.3)),
+        event_time=CHIME_SECONDS if example.contains_event else None,
+    )
+
+
+def wrongly_labelled(clip: Clip) -> Clip:
+    """The test stays as it is; what is trained on says of every second pair of clips the opposite."""
+    if clip.split == "test" or int(Path(clip.audio).stem) % 4 < 2:
+        return clip
+    flipped = not clip.contains_event
+    return replace(clip, contains_event=flipped, text=HEARD if flipped else " ".join(WORDS))
+
+
+@dataclass
+class Room:
+    """Two adapters and the manifests they were trained on, and how they are evaluated on the first of them."""
+
+    manifest: Path
+    good: Candidate
+    bad: Candidate
+    evaluate: Callable[..., Evaluation]
+
+
+@pytest.fixture(scope="module")
+def room(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Room:
+    folder = tmp_path_factory.mktemp("room")
+    clips = [line(folder, number) for number in range(40)]
+    settings = Settings(
+        data_dir=folder / "data",
+        base_model=str(base_model),
+        events=(EVENT,),
+        training=TrainingSettings(epochs=4, batch_size=4, learning_rate=2e-3),
+        evaluation=EVALUATION,
+    )
+    candidates = []
+    for name, lines in (("chime_v1", clips), ("chime_v2", [wrongly_labelled(clip) for clip in clips])):
+        write_manifest(folder / f"{name}.jsonl", lines)
+        (folder / name).mkdir()
+        candidates.append(train_candidate(folder / f"{name}.jsonl", folder / name, EVENT, settings, CPU))
+    good, bad = candidates
+
+    def evaluate(
+        candidate: Candidate, promoted: Candidate | None, settings: EvaluationSettings = EVALUATION
+    ) -> Evaluation:
+        against = promoted.folder if promoted else None
+        return evaluate_candidate(folder / "chime_v1.jsonl", candidate.folder, against, EVENT, settings, CPU)
+
+    return Room(folder / "chime_v1.jsonl", good, bad, evaluate)
+
+
+@pytest.fixture(scope="module")
+def good_one(room: Room) -> Evaluation:
+    return room.evaluate(room.good, None)
+
+
+def test_what_was_trained_on_the_truth_passes_as_the_first_adapter(good_one: Evaluation, tmp_path: Path) -> None:
+    assert good_one.verdict.passed, good_one.verdict.reason
+    assert [one.name for one in good_one.contenders] == ["chime_v1", "probe", "base model"]
+    save_evaluation(tmp_path / "chime_v1.json", good_one)
+    assert read_verdict(tmp_path / "chime_v1.json") == good_one.verdict
+
+
+@pytest.fixture(scope="module")
+def bad_one(room: Room) -> Evaluation:
+    return room.evaluate(room.bad, room.good)
+
+
+def test_what_was_trained_on_wrong_labels_does_not_replace_it(bad_one: Evaluation) -> None:
+    assert not bad_one.verdict.passed
+    assert bad_one.verdict.against == "chime_v1"
+
+
+def test_figures_are_told_by_kind(good_one: Evaluation) -> None:
+    kinds = {one.kind: one for one in good_one.candidate.by_kind}
+    assert {name: one.clips for name, one in kinds.items()} == {"event": 8, "other sounds": 4, "plain speech": 4}
+    assert kinds["event"].flagged == sum(
+        flag and event for flag, event in zip(good_one.candidate.flags(), good_one.truth, strict=True)
+    )
+
+
+def test_the_word_error_rate_is_measured_with_and_without_the_adapter(good_one: Evaluation) -> None:
+    text = good_one.text
+    assert text is not None
+    assert text.clips == 2
+    # The words are not in the audio: what a Whisper makes of noise has errors, whoever writes it.
+    assert text.adapter.value is not None and text.adapter.value > 0
+    assert text.base_model.value is not None and text.base_model.value > 0
+
+
+def test_the_found_times_of_flagged_events_are_measured(good_one: Evaluation) -> None:
+    timing = good_one.candidate.timing
+    assert timing is not None
+    assert timing.clips == good_one.candidate.by_kind[0].flagged
+    # Nobody speaks in these clips, so which pause between the words it chooses is open; it is one of the four.
+    assert any(timing.median_error == pytest.approx(abs(middle - CHIME_SECONDS)) for middle in (0.05, 1.0, 1.95, 2.35))
+
+
+def test_a_new_mistake_on_the_golden_set_keeps_the_candidate_back(
+    room: Room, good_one: Evaluation, bad_one: Evaluation, tmp_path: Path
+) -> None:
+    good, bad = good_one.candidate.flags(), bad_one.candidate.flags()
+    index = next(i for i, event in enumerate(good_one.truth) if good[i] == event != bad[i])
+    clip = line(tmp_path, 24 + index)
+    write_manifest(tmp_path / "golden.jsonl", [clip])
+    settings = EVALUATION.model_copy(update={"golden_manifest": tmp_path / "golden.jsonl", "transcribed_clips": 0})
+    assert room.evaluate(room.bad, room.good, settings).new_mistakes == (clip.audio,)
+    assert room.evaluate(room.good, room.bad, settings).new_mistakes == ()
+
+
+def test_the_folder_tells_how_it_detects(room: Room) -> None:
+    detection = read_detection(room.good.folder)
+    curve = detection.operating_curve
+    assert len(curve.thresholds) == len(curve.recalls) == len(curve.false_alarm_rates) == 8
+    assert curve.recalls[-1] == 1.0
+    assert (room.good.folder / "probe.safetensors").is_file()
+    metrics = json.loads((room.good.folder / "metrics.json").read_text())
+    assert metrics["test"]["quiet"]["recall"]["value"] is not None
+
+
+def test_a_comparison_lists_what_they_disagree_on_and_where_it_is(room: Room) -> None:
+    found = compare(room.manifest, (room.good.folder, room.bad.folder), EVENT, EVALUATION, CPU)
+    first, second = found.contenders
+    assert len(found.disagreements) == sum(a != b for a, b in zip(first.flags(), second.flags(), strict=True)) > 0
+    assert found.disagreements[0].conversation_id.startswith("conversation-")
+    assert found.difference.value is not None and found.difference.value < 0
+
+
+def test_plots_have_a_line_for_each_contender(good_one: Evaluation) -> None:
+    assert len(precision_recall(good_one).axes[0].lines) == 3
+    assert len(detection_errors(good_one).axes[0].lines) == 2 * 3  # a curve and a dot
+
+
+def test_a_manifest_without_test_clips_says_what_to_do(room: Room, tmp_path: Path) -> None:
+    write_manifest(tmp_path / "m.jsonl", [replace(line(tmp_path, 0), split="train")])
+    with pytest.raises(NoTestClips, match="review more conversations"):
+        evaluate_candidate(tmp_path / "m.jsonl", room.good.folder, None, EVENT, EVALUATION, CPU)
