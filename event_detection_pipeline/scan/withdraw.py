@@ -12,14 +12,15 @@ from event_detection_pipeline.scan.pending import ANSWERED
 def withdraw_flags(database: Database[dict[str, Any]], adapter: str) -> int:
     """Make the unanswered flags of an adapter (such as sneeze_v3) look as if nobody had listened; how many there were.
 
-    They are gone from the reviewers' queue at once, and pending for the next scan. What people answered stays, and so
-    does the flag of a version in which another adapter heard something. Flags first, then scores: after a crash between
+    They are gone from the reviewers' queue at once, and pending for the next scan. A version of which people answered
+    anything is left alone, because no scan looks at it again; and one in which another adapter heard something too keeps
+    its flag. Flags first, then scores: after a crash between
     the two the scores are still there to say so, and the same call finishes it.
     """
     withdrawn = [
         scan
         for scan in database[EVENT_SCANS].find({"adapter": adapter, "flagged": True})
-        if not database[EVENT_REVIEWS].find_one(_of_version(scan) | {"event": scan["event"]} | ANSWERED, {"_id": 1})
+        if not database[EVENT_REVIEWS].find_one(_of_version(scan) | ANSWERED, {"_id": 1})
     ]
     updates = [
         UpdateOne(

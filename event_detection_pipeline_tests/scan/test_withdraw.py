@@ -4,6 +4,7 @@ from typing import Any
 
 from pymongo.database import Database
 
+from event_detection_pipeline.scan.pending import HEAD, examine
 from event_detection_pipeline.scan.withdraw import withdraw_flags
 from event_detection_pipeline_tests.review.flags import add_flagged, add_scan, version_of
 
@@ -14,7 +15,7 @@ def test_only_unanswered_flags_of_that_adapter_are_taken_back(database: Db) -> N
     alone, both, other = (add_flagged(database, adapter=adapter) for adapter in ("event_v2", "event_v2", "event_v1"))
     add_scan(database, both, event="doorbell", adapter="doorbell_v1")
     answered = add_flagged(database, adapter="event_v2")
-    of_answered = {"conversation_id": answered, "version_id": f"{answered}-v1", "event": "event"}
+    of_answered = {"conversation_id": answered, "version_id": f"{answered}-v1", "event": "doorbell"}
     database["event_reviews"].insert_one(of_answered | {"answer": "rejected"})
     undone = add_flagged(database, adapter="event_v2")
     of_undone = {"conversation_id": undone, "version_id": f"{undone}-v1", "event": "event"}
@@ -32,3 +33,13 @@ def test_an_answer_in_the_flag_alone_stays(database: Db) -> None:
     database["conversations"].update_one({}, {"$set": {"transcript_versions.0.maybe_anomaly": "verified"}})
     withdraw_flags(database, "event_v2")
     assert version_of(database, conversation)["maybe_anomaly"] == "verified"
+
+
+def test_what_was_taken_back_is_pending_for_the_adapter_before(database: Db) -> None:
+    conversation = add_flagged(database, adapter="event_v2")
+    withdraw_flags(database, "event_v2")
+    head = database["conversations"].find_one({"conversation_id": conversation}, HEAD)
+    assert head is not None
+    examined = examine(database, [head], ["event_v1"])
+    assert [version.conversation_id for version in examined.pending] == [conversation]
+    assert examined.lost_flags == {}
