@@ -1,18 +1,19 @@
-"""The adapter that scans use: `<event>_latest` moves to the newest candidate, atomically, if its evaluation passed the
-gate, and with `adapters.require_approval` if a person approved it. Both are read again here, so that materializing by
-hand cannot slip a candidate through."""
+"""The adapter that scans use: `<event>_latest` moves to the candidate (the one that this run trained, else the newest),
+atomically, if its evaluation passed the gate, and with `adapters.require_approval` if a person approved it. Both are
+read again here, so that materializing by hand cannot slip a candidate through."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
-from event_detection_pipeline.adapters.promotion import Decision, decide
+from event_detection_pipeline.adapters.promotion import Decision, decide, decide_on
 from event_detection_pipeline.adapters.store import AdapterStore
 from event_detection_pipeline.defs.adapter_evaluation import adapter_evaluation
 from event_detection_pipeline.defs.common import EXAMPLES, OWNERS, table
 from event_detection_pipeline.defs.events import EVENT_PARTITIONS, event_of
 from event_detection_pipeline.defs.resources import AdapterStoreResource, SettingsResource
+from event_detection_pipeline.defs.versions import version_of_run
 
 
 @dg.asset(
@@ -31,7 +32,10 @@ def promoted_adapter(
     values = settings.load()
     event = event_of(context, values)
     adapters = store.open()
-    decision = decide(adapters, values, event.name)
+    if values.adapters.require_approval:  # whichever was approved, whoever trained it
+        decision = decide(adapters, values, event.name)
+    else:
+        decision = decide_on(adapters, values, version_of_run(context, adapters, event.name))
     context.log.info(decision.reason)
     if decision.state == "refused":
         raise dg.Failure(decision.reason, allow_retries=False)

@@ -6,6 +6,7 @@ from event_detection_pipeline.adapters.store import AdapterStore, AdapterVersion
 
 CANDIDATE = "candidate_adapter"
 VERSION = "adapter"  # metadata of a materialization of CANDIDATE
+PARENT_RUN = "dagster/parent_run_id"  # the tag by which a re-executed run names the one it repeats
 
 
 def version_of_run(context: dg.AssetExecutionContext, store: AdapterStore, event: str) -> AdapterVersion:
@@ -25,5 +26,6 @@ def version_of_run(context: dg.AssetExecutionContext, store: AdapterStore, event
             made = record.asset_materialization
             if made and made.asset_key == dg.AssetKey(CANDIDATE) and made.partition == partition:
                 return AdapterVersion.parse(str(made.metadata[VERSION].value))
-        run = context.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
+        parent = run.tags.get(PARENT_RUN)
+        run = context.instance.get_run_by_id(parent) if parent else None
     return store.newest(event)
