@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import logging
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -45,17 +46,9 @@ def checkpoint_folder(root: Path, key: str) -> Iterator[Path]:
     folder = root / key
     folder.mkdir(parents=True, exist_ok=True)
     _remove_stale(root, keep=folder)
-    lock = root / f"{key}.lock"
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system releases it, also after kill -9
-        except BlockingIOError:
-            raise AlreadyTraining(
-                f"another process is training on the same manifest with the same settings ({folder}); wait for it"
-            ) from None
+    with _locked(folder):
         yield folder
         shutil.rmtree(folder)
-        lock.unlink()
 
 
 def seal(checkpoint: Path) -> None:
@@ -72,6 +65,21 @@ def newest_checkpoint(folder: Path) -> Path | None:
         logger.warning("%s was being written when its training ended: it is not used", checkpoint)
         shutil.rmtree(checkpoint)
     return None
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go of it, also after kill -9
+        except BlockingIOError:
+            raise AlreadyTraining(
+                f"another process is training on the same manifest with the same settings ({folder}); wait for it"
+            ) from None
+        yield
+    finally:
+        os.close(held)
 
 
 def _is_whole(checkpoint: Path) -> bool:
@@ -92,6 +100,6 @@ def _digests(checkpoint: Path) -> dict[str, str]:
 
 def _remove_stale(root: Path, keep: Path) -> None:
     for folder in root.iterdir():
-        if folder != keep and folder.is_dir() and time.time() - folder.stat().st_mtime > STALE_DAYS * 86_400:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another training has just ended
+            if folder != keep and time.time() - folder.stat().st_mtime > STALE_DAYS * 86_400:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,7 @@
 """Encoder states: what the frozen layers below an adapter make of each clip, computed once and kept on disk, also for
 the trainings to come."""
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -16,7 +17,9 @@ from event_detection_pipeline.adapters.whisper import Whisper
 
 logger = logging.getLogger(__name__)
 
-BATCH_SIZE = 8  # clips encoded at once
+# Clips encoded at once on a card. On a CPU one by one is as fast, and a clip's states are the same to the last bit
+# whatever else was missing.
+BATCH_SIZE = 8
 
 
 class StateCache:
@@ -40,8 +43,7 @@ class StateCache:
         self._weights = _weights_digest(whisper, layer)
         self._files: dict[tuple[Path, int], Path] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        there = [(entry.stat().st_mtime, entry.stat().st_size, Path(entry.path)) for entry in os.scandir(folder)]
-        self._oldest_first = [(size, path) for _, size, path in sorted(there)]
+        self._oldest_first = _oldest_first(folder)
         self._room = max_bytes - sum(size for size, _ in self._oldest_first)
 
     def __call__(self, examples: Sequence[Example], copies: Sequence[int] | None = None) -> torch.Tensor:
@@ -54,8 +56,9 @@ class StateCache:
         wanted = list(zip(examples, copies or [0] * len(examples), strict=True))
         states = {place: self._read(*one) for place, one in enumerate(wanted)}
         missing = [place for place, state in states.items() if state is None]
-        for start in range(0, len(missing), BATCH_SIZE):
-            places = missing[start : start + BATCH_SIZE]
+        at_once = 1 if self._whisper.compute.device.type == "cpu" else BATCH_SIZE
+        for start in range(0, len(missing), at_once):
+            places = missing[start : start + at_once]
             states.update(zip(places, self._compute([wanted[place] for place in places]), strict=True))
         rows = torch.stack([torch.from_numpy(np.array(states[place])) for place in range(len(wanted))])
         return rows.to(self._whisper.compute.device, self._whisper.compute.dtype)
@@ -73,7 +76,7 @@ class StateCache:
             made_of.update(heard(example, copy).data)
             path = self._folder / f"{made_of.hexdigest()}.npy"
             self._files[example.audio, copy] = path
-            if path.exists():
+            with contextlib.suppress(FileNotFoundError):
                 os.utime(path)  # used now: the last to make room
         return self._files[example.audio, copy]
 
@@ -87,8 +90,9 @@ class StateCache:
         return states
 
     def _keep(self, path: Path, state: np.ndarray) -> None:
-        """Written beside and renamed, so that a file is whole or not there; nothing waits for the disk."""
-        in_use = set(self._files.values())
+        """Written beside and renamed, so that a file is whole or not there; nothing waits for the disk. Where it cannot
+        be written, it is computed again."""
+        in_use = set(self._files.values()) if self._room < state.nbytes else set()
         while self._room < state.nbytes and self._oldest_first:
             size, oldest = self._oldest_first.pop(0)
             if oldest not in in_use:
@@ -97,10 +101,25 @@ class StateCache:
         if self._room < state.nbytes:
             return
         beside = path.with_name(f"{path.stem}.{secrets.token_hex(4)}.part")
-        with beside.open("wb") as file:
-            np.save(file, state)
-        self._room -= beside.stat().st_size
-        beside.replace(path)
+        try:
+            with beside.open("wb") as file:
+                np.save(file, state)
+            self._room -= beside.stat().st_size
+            beside.replace(path)
+        except OSError as error:
+            logger.warning("encoder states are not kept: %s", error)
+            beside.unlink(missing_ok=True)
+            self._room = 0
+            self._oldest_first.clear()
+
+
+def _oldest_first(folder: Path) -> list[tuple[int, Path]]:
+    """Size and path of each file, the one used longest ago first."""
+    found = []
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another training made room
+            found.append((path.stat().st_mtime, path.stat().st_size, path))
+    return [(size, path) for _, size, path in sorted(found)]
 
 
 def _weights_digest(whisper: Whisper, layer: int) -> bytes:

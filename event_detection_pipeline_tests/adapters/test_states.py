@@ -127,3 +127,19 @@ def test_a_copy_is_another_recording_of_the_same(examples: list[Example]) -> Non
         assert len(original) <= len(copy) <= examples[0].bucket
         shift = len(copy) - len(original)
         assert np.corrcoef(original, copy[shift:])[0, 1] > 0.8
+
+
+def test_states_do_not_depend_on_what_else_was_missing(tiny: Whisper, examples: list[Example], tmp_path: Path) -> None:
+    together = StateCache(tiny, LAYER, tmp_path / "together", MUCH)(examples[:5])
+    partly = StateCache(tiny, LAYER, tmp_path / "partly", MUCH)
+    partly(examples[1:3])
+    assert torch.equal(partly(examples[:5]), together)
+
+
+def test_where_nothing_can_be_written_nothing_is_kept(
+    tiny: Whisper, examples: list[Example], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = StateCache(tiny, LAYER, tmp_path / "states", MUCH)
+    (tmp_path / "states").rmdir()
+    assert torch.equal(cache(examples[:2]), cache(examples[:2]))
+    assert "not kept" in caplog.text
