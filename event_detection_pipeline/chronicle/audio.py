@@ -27,6 +27,9 @@ from event_detection_pipeline.errors import PipelineError
 # the last differences were below 16 bits after 300 ms (measured on the demo's speech).
 _SETTLING_SECONDS = 0.5
 _EDGE_SECONDS = 0.05  # what the resampler hears of the samples behind the last one
+# Chronicle cuts at 10 s. Half an hour of silence is 100 kB of Opus and 115 MB of samples: no chunk may be longer.
+MAX_CHUNK_SECONDS = 1800.0
+_PIECE_SECONDS = 30  # decoded so far is brought to 16 kHz this often, which is a third of the memory or less
 OPUS_RATE = 48_000  # Hz; Opus counts in it whatever the source's rate was (RFC 7845, section 4)
 
 Samples = NDArray[np.float32]
@@ -86,7 +89,7 @@ def decode(data: bytes | str, *, max_seconds: float = MAX_SECONDS) -> Samples:
 
 
 def decode_part(data: bytes | str, start: float, end: float) -> Samples:
-    """What `decode` gives from `start` to `end` seconds, without decoding much more of an Ogg Opus file than that.
+    """What `decode` gives of a chunk from `start` to `end` seconds; of an Ogg Opus file little more is decoded.
 
     Raises:
         UndecodableAudio, AudioTooLong: as `decode`.
@@ -94,14 +97,15 @@ def decode_part(data: bytes | str, start: float, end: float) -> Samples:
     file = file_bytes(data)
     first, last = round(start * SAMPLE_RATE), round(end * SAMPLE_RATE)
     if opus_seconds(file) is None:
-        return decode(file)[first:last]
-    samples, begin = _decode(file, max(start - _SETTLING_SECONDS, 0.0), end + _EDGE_SECONDS, MAX_SECONDS)
+        return decode(file, max_seconds=MAX_CHUNK_SECONDS)[first:last]
+    samples, begin = _decode(file, max(start - _SETTLING_SECONDS, 0.0), end + _EDGE_SECONDS, MAX_CHUNK_SECONDS)
     skipped = first - round(begin * SAMPLE_RATE)
     return samples[skipped : skipped + last - first]
 
 
 def opus_seconds(data: bytes | str) -> float | None:
-    """How long an Ogg Opus file is after decoding, read from its first and last page; None for anything else.
+    """How long an Ogg Opus file is after decoding, read from its first and last page; None for anything else, and for
+    more than MAX_CHUNK_SECONDS.
 
     The last page's granule position less the pre-skip (RFC 7845, section 4), thousands of times cheaper than decoding.
     """
@@ -113,7 +117,7 @@ def opus_seconds(data: bytes | str) -> float | None:
     pre_skip = int.from_bytes(file[head + 10 : head + 12], "little")
     granule = int.from_bytes(file[last_page + 6 : last_page + 14], "little", signed=True)
     seconds = (granule - pre_skip) / OPUS_RATE
-    return seconds if 0 < seconds <= MAX_SECONDS else None
+    return seconds if 0 < seconds <= MAX_CHUNK_SECONDS else None
 
 
 def iter_audio(
@@ -166,7 +170,7 @@ def decode_chunk(chunk: EncodedChunk) -> tuple[Samples, str | None]:
     if chunk.data is None:
         return _silence(chunk.seconds), f"chunk {chunk.index} is missing"
     try:
-        return decode(chunk.data), None
+        return decode(chunk.data, max_seconds=MAX_CHUNK_SECONDS), None
     except (UndecodableAudio, AudioTooLong) as error:
         return _silence(opus_seconds(chunk.data) or chunk.seconds), f"chunk {chunk.index}: {error}"
 
@@ -192,44 +196,80 @@ def _decode(file: bytes, start: float, end: float | None, max_seconds: float) ->
     if not file:
         raise UndecodableAudio("the audio is empty")
     try:
-        samples, rate, begin = _decode_container(io.BytesIO(file), start, end, max_seconds)
+        samples, begin = _decode_container(io.BytesIO(file), start, end, max_seconds)
     except (av.error.FFmpegError, ValueError, IndexError) as error:
         raise UndecodableAudio(f"not decodable as audio ({len(file)} bytes: {type(error).__name__})") from error
-    if rate != SAMPLE_RATE:
-        samples = soxr.resample(samples, rate, SAMPLE_RATE)
     if not np.isfinite(samples).all():
         raise UndecodableAudio("the audio holds samples that are not numbers")
     return samples, begin
 
 
-def _decode_container(
-    file: io.BytesIO, start: float, end: float | None, max_seconds: float
-) -> tuple[Samples, int, float]:
-    """Samples of the first audio stream, channels averaged; their rate; and the second that they begin with."""
-    parts: list[NDArray[Any]] = []
-    rate, begin, length = SAMPLE_RATE, 0.0, 0
+def _decode_container(file: io.BytesIO, start: float, end: float | None, max_seconds: float) -> tuple[Samples, float]:
+    """Samples of the first audio stream, channels averaged, and the second that they begin with."""
+    collected, begin, length = _Collected(), None, 0
     with av.open(file, "r", metadata_errors="ignore") as container:
         if not container.streams.audio:
             raise UndecodableAudio("the file has no audio in it")
-        to_float = av.AudioResampler(format="fltp")
+        to_packed = av.AudioResampler(format="flt")
         for packet in container.demux(container.streams.audio[0]):
             if start and packet.pts is not None and _end(packet) <= start:
                 continue
             for frame in packet.decode():
-                rate, length = frame.sample_rate, length + frame.samples
-                if length > max_seconds * rate:
+                length += frame.samples
+                if length > max_seconds * frame.sample_rate:
                     raise AudioTooLong(f"the audio is longer than {max_seconds:g} s")
-                begin = begin if parts else frame.time or 0.0
-                # Opus is float already; converting each 20 ms frame would cost as much as decoding it.
-                for part in [frame] if frame.format.name == "fltp" else to_float.resample(frame):
-                    parts.append(part.to_ndarray())
+                begin = (frame.time or 0.0) if begin is None else begin
+                collected.add(_mono(frame, to_packed), frame.sample_rate)
             if end is not None and packet.pts is not None and _end(packet) >= end:
                 break
-    if not parts:
+    if begin is None:
         raise UndecodableAudio("the file has no audio in it")
-    channels = np.concatenate(parts, axis=1)
-    # Averaged here, because FFmpeg's own mix to mono is louder than either channel.
-    return (channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float32)), rate, begin
+    return collected.samples(), begin
+
+
+def _mono(frame: av.AudioFrame, to_packed: av.AudioResampler) -> Samples:
+    """The mean of a frame's channels; FFmpeg's own mix to mono is louder than either of two."""
+    # Opus is planar float already; converting each 20 ms frame would cost as much as decoding it. More planes than
+    # two go another way: PyAV 18 reads beyond the end of eight, and the process dies.
+    if frame.format.name == "fltp" and frame.layout.nb_channels <= 2:
+        channels = frame.to_ndarray()
+    else:
+        packed = [part.to_ndarray().reshape(-1, frame.layout.nb_channels) for part in to_packed.resample(frame)]
+        channels = np.concatenate(packed).T
+    return channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float32)
+
+
+class _Collected:
+    """Samples at 16 kHz, made of decoded ones while they come."""
+
+    def __init__(self) -> None:
+        self._rate = 0
+        self._waiting: list[Samples] = []
+        self._length = 0
+        self._done: list[Samples] = []
+        self._resampler: soxr.ResampleStream | None = None
+
+    def add(self, samples: Samples, rate: int) -> None:
+        if self._rate not in (0, rate):
+            raise UndecodableAudio(f"the sample rate changes from {self._rate} to {rate} Hz in mid-file")
+        self._rate = rate
+        self._waiting.append(samples)
+        self._length += len(samples)
+        if self._length >= _PIECE_SECONDS * rate:
+            self._resample(last=False)
+
+    def samples(self) -> Samples:
+        """All of them; nothing can be added any more."""
+        self._resample(last=True)
+        return np.concatenate(self._done)
+
+    def _resample(self, *, last: bool) -> None:
+        piece = np.concatenate(self._waiting) if self._waiting else np.zeros(0, np.float32)
+        self._waiting, self._length = [], 0
+        if self._rate != SAMPLE_RATE:
+            self._resampler = self._resampler or soxr.ResampleStream(self._rate, SAMPLE_RATE, 1, dtype="float32")
+            piece = self._resampler.resample_chunk(piece, last=last)
+        self._done.append(piece)
 
 
 def _end(packet: av.Packet) -> float:
