@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.special import logit
 from scipy.stats import norm
 from sklearn.metrics import det_curve, precision_recall_curve
 
@@ -60,6 +61,38 @@ def detection_errors(evaluation: Evaluation) -> Figure:
     axis.set(xlabel="false-alarm rate", ylabel="share of events missed")
     axis.legend(loc="upper right")
     return figure
+
+
+def scores_side_by_side(
+    names: tuple[str, str],
+    thresholds: tuple[float, float],
+    scores: tuple[Sequence[float], Sequence[float]],
+    truth: Sequence[bool | None],
+) -> Figure:
+    """One adapter's scores over the other's, in log-odds, with both thresholds as lines: the adapters disagree in the
+    upper left and the lower right. `truth` None: nobody said."""
+    figure = Figure(figsize=(5, 5))
+    axis = figure.subplots()
+    points = np.array([_log_odds(one) for one in scores])
+    for kind, label, color in (
+        (True, "event", "tab:orange"),
+        (False, "no event", "tab:blue"),
+        (None, "unknown", "gray"),
+    ):
+        chosen = [index for index, one in enumerate(truth) if one is kind]
+        if chosen:
+            axis.scatter(*points[:, chosen], s=14, color=color, label=label)
+    limits = _log_odds(thresholds)
+    axis.axvline(limits[0], color="black", linewidth=0.8)
+    axis.axhline(limits[1], color="black", linewidth=0.8)
+    axis.set(xlabel=f"{names[0]} (log-odds)", ylabel=f"{names[1]} (log-odds)")
+    if len(truth):
+        axis.legend()
+    return figure
+
+
+def _log_odds(probabilities: Sequence[float]) -> np.ndarray:
+    return logit(np.clip(probabilities, 1e-9, 1 - 1e-9))
 
 
 def _deviate(shares: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -2,11 +2,11 @@
 
 import getpass
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from event_detection_pipeline.cli.compare import compare
 from event_detection_pipeline.cli.shared import (
     CONTEXT,
     EventOption,
@@ -149,50 +149,6 @@ def prune(
     print_table(("adapter", ""), [(one.version, f"kept: {one.why}" if one.why else gone) for one in found])
 
 
-@app.command()
-def compare(
-    first: Annotated[str, typer.Argument(help="Such as sneeze_v2.")],
-    second: Annotated[str, typer.Argument(help="Such as sneeze_v3.")],
-    manifest: Annotated[Path | None, typer.Option(help="Default: the event's current manifest.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Two adapters on the test split of a manifest, and the clips they disagree on."""
-    from event_detection_pipeline.adapters.compare import compare as run_compare
-    from event_detection_pipeline.adapters.device import choose_compute
-    from event_detection_pipeline.adapters.store import AdapterVersion, open_store
-    from event_detection_pipeline.clips.export import manifest_path
-
-    settings = settings_with()
-    versions = [AdapterVersion.parse(name) for name in (first, second)]
-    if versions[0].event != versions[1].event:
-        raise PipelineError(f"{first} and {second} are for different events: they cannot be compared on the same clips")
-    event = settings.event(versions[0].event)
-    store = open_store(settings)
-    comparison = run_compare(
-        manifest or manifest_path(settings, event),
-        [store.path(version) for version in versions],
-        event,
-        settings.evaluation,
-        choose_compute(settings.device),
-    )
-    if as_json:
-        print_json(asdict(comparison))
-        return
-    rows = [
-        (
-            one.name,
-            one.metrics.average_precision,
-            one.metrics.recall,
-            one.metrics.precision,
-            one.metrics.false_alarm_rate,
-        )
-        for one in comparison.contenders
-    ]
-    print_table(("adapter", "average precision", "recall", "precision", "false-alarm rate"), rows)
-    for one in comparison.disagreements:
-        console.print(f"  {one.audio}: {first} {one.first:.3f}, {second} {one.second:.3f}, event: {one.contains_event}")
-
-
 def _tell_promotion(promotion: Any, as_json: bool) -> None:
     if as_json:
         print_json(asdict(promotion))
@@ -205,3 +161,6 @@ def _who() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have a number only
         return "somebody"
+
+
+app.command()(compare)

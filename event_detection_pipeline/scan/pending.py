@@ -58,7 +58,7 @@ def examine(database: Database[dict[str, Any]], heads: Sequence[Document], adapt
     Args:
         heads: documents of `conversations` with the fields of HEAD.
     """
-    flags = {version: flag for head in heads if (found := _active_version(head)) for version, flag in [found]}
+    flags = {version: flag for head in heads if (found := active_version(head)) for version, flag in [found]}
     examined = Examined()
     if not flags:
         return examined
@@ -92,7 +92,7 @@ def still_pending(
     ]
 
 
-def _active_version(head: Document) -> tuple[PendingVersion, object] | None:
+def active_version(head: Document) -> tuple[PendingVersion, object] | None:
     """The active version and its flag; None where the conversation is deleted or has none."""
     conversation_id, active = head.get("conversation_id"), head.get("active_transcript_version")
     versions = head.get("transcript_versions")
