@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 
+from event_detection_pipeline.adapters.checkpoints import newest_checkpoint
 from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.examples import Example
 from event_detection_pipeline.adapters.marker import marker_of
-from event_detection_pipeline.adapters.train import TrainedAdapter, clip_weights, train_adapter
-from event_detection_pipeline.adapters.trainer import OutOfMemory
+from event_detection_pipeline.adapters.train import TrainedAdapter, Workplace, clip_weights, train_adapter
+from event_detection_pipeline.adapters.trainer import OutOfMemory, TrainingDiverged
 from event_detection_pipeline.adapters.whisper import load_whisper
 from event_detection_pipeline.config import LoraSettings, TrainingSettings
 
@@ -49,6 +50,34 @@ def test_a_batch_that_does_not_fit_goes_in_parts_to_the_same_result(
     expected = dict(whole.model.named_parameters())
     for name, value in parts.model.named_parameters():
         torch.testing.assert_close(value, expected[name], rtol=1e-2, atol=1e-5)
+
+
+def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint(
+    tiny_model: Path, examples: list[Example], tmp_path: Path
+) -> None:
+    whisper = load_whisper(str(tiny_model), Compute(torch.device("cpu"), torch.float32))
+    steps = 0
+
+    def diverge(_module: torch.nn.Module, _arguments: Any, output: Any) -> None:
+        nonlocal steps
+        steps += torch.is_grad_enabled()
+        if steps == 5:  # the second epoch's second step
+            output.logits *= torch.nan
+
+    whisper.model.register_forward_hook(diverge)
+    marker = marker_of(whisper.tokenizer, "CHIME_DETECTED")
+    workplace = Workplace(tmp_path / "checkpoints", tmp_path / "states")
+    with pytest.raises(TrainingDiverged, match="nan at step 5"):
+        train_adapter(
+            whisper,
+            marker,
+            examples[:14],
+            examples[14:],
+            lora=LoraSettings(),
+            settings=SETTINGS,
+            workplace=workplace,
+        )
+    assert newest_checkpoint(workplace.checkpoints) == workplace.checkpoints / "checkpoint-3"
 
 
 def test_when_a_single_clip_does_not_fit_it_says_what_to_do(tiny_model: Path, examples: list[Example]) -> None:

@@ -24,6 +24,10 @@ def test_on_thirty_seconds_it_gives_exactly_what_the_original_gives(whisper: Whi
     torch.testing.assert_close(ours, theirs)
 
 
+def test_attention_is_the_fused_kind(whisper: Whisper) -> None:
+    assert whisper.model.config._attn_implementation == "sdpa"
+
+
 def test_short_clips_cost_short_inputs(whisper: Whisper) -> None:
     features = whisper.features([np.zeros(4 * SAMPLE_RATE, np.float32)])
     assert features.shape == (1, 80, 500)
