@@ -8,10 +8,19 @@ import os
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 from zoneinfo import available_timezones
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 CONFIG_FILE = "event_detection.toml"
@@ -220,6 +229,28 @@ class AutomationSettings(Section):
         return cron
 
 
+class ClusterSettings(Section):
+    """Where Dagster runs the steps of a run: processes of this machine, Ray jobs (deploy/ray) or pods (deploy/k8s).
+
+    A step that trains, judges or scans asks a cluster for `cpus`, `gpus` and `memory_gb`; Ray can give parts of a card.
+    What one step hands to the next is kept at `url` (s3://..., file:///...), which all machines of a cluster reach.
+    """
+
+    executor: Literal["processes", "ray", "kubernetes"] = "processes"
+    cpus: float = Field(default=4.0, gt=0.0)
+    gpus: float = Field(default=1.0, ge=0.0)
+    memory_gb: float = Field(default=16.0, gt=0.0)
+    url: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9+]*://")
+
+    @model_validator(mode="after")
+    def _cluster_can_do_it(self) -> Self:
+        if self.executor != "processes" and not self.url:
+            raise ValueError(f"executor = {self.executor!r} needs a url that all machines reach")
+        if self.executor == "kubernetes" and self.gpus % 1:
+            raise ValueError("Kubernetes gives whole cards only: gpus is 0, 1, 2, ...")
+        return self
+
+
 class Settings(BaseSettings):
     """Everything a run needs to know. Immutable; read once by `load_settings`."""
 
@@ -251,6 +282,7 @@ class Settings(BaseSettings):
     scan: ScanSettings = ScanSettings()
     review: ReviewSettings = ReviewSettings()
     automation: AutomationSettings = AutomationSettings()
+    cluster: ClusterSettings = ClusterSettings()
 
     @field_validator("events")
     @classmethod

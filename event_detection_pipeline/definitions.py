@@ -5,6 +5,7 @@ import dagster as dg
 from event_detection_pipeline.defs.adapter_evaluation import adapter_evaluation
 from event_detection_pipeline.defs.anomaly_flags import anomaly_flags
 from event_detection_pipeline.defs.candidate_adapter import candidate_adapter
+from event_detection_pipeline.defs.cluster import between_steps, executor
 from event_detection_pipeline.defs.freshness import keep_fresh
 from event_detection_pipeline.defs.jobs import JOBS
 from event_detection_pipeline.defs.manifest_checks import manifest_checks
@@ -41,7 +42,9 @@ defs = dg.Definitions(
     jobs=JOBS,
     schedules=SCHEDULES,
     sensors=SENSORS,
+    executor=executor(),
     resources={
+        "io_manager": between_steps(),
         "settings": SettingsResource(),
         "mongo": MongoResource(),
         "compute": ComputeResource(),

@@ -8,6 +8,7 @@ import dagster as dg
 
 from event_detection_pipeline.clips.export import manifest_path
 from event_detection_pipeline.defs.candidate_adapter import candidate_adapter
+from event_detection_pipeline.defs.cluster import model_step_tags
 from event_detection_pipeline.defs.common import GPU_POOL, OWNERS, image, table
 from event_detection_pipeline.defs.events import EVENT_PARTITIONS, event_of
 from event_detection_pipeline.defs.resources import AdapterStoreResource, ComputeResource, SettingsResource
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     deps=[candidate_adapter],
     partitions_def=EVENT_PARTITIONS,
     pool=GPU_POOL,
+    op_tags=model_step_tags(),
     check_specs=[
         dg.AssetCheckSpec(
             "not_worse_than_promoted",

@@ -8,6 +8,7 @@ import dagster as dg
 
 from event_detection_pipeline.chronicle.database import CONVERSATIONS
 from event_detection_pipeline.config import load_settings
+from event_detection_pipeline.defs.cluster import model_step_tags
 from event_detection_pipeline.defs.common import EXAMPLES, GPU_POOL, OWNERS, table
 from event_detection_pipeline.defs.promoted_adapter import promoted_adapter
 from event_detection_pipeline.defs.resources import (
@@ -16,6 +17,8 @@ from event_detection_pipeline.defs.resources import (
     MongoResource,
     SettingsResource,
 )
+from event_detection_pipeline.errors import PipelineError
+from event_detection_pipeline.scan.leases import LEASE_TIME
 
 if TYPE_CHECKING:
     from event_detection_pipeline.scan.scan import ScanReport
@@ -87,6 +90,7 @@ def _in_one_step() -> dg.AssetsDefinition:
         owners=OWNERS,
         deps=[promoted_adapter, CONVERSATIONS],
         pool=GPU_POOL,
+        op_tags=model_step_tags(),
     )
     def anomaly_flags(
         settings: SettingsResource, mongo: MongoResource, compute: ComputeResource, store: AdapterStoreResource
@@ -103,8 +107,9 @@ def shards() -> Iterator[dg.DynamicOutput[int]]:
         yield dg.DynamicOutput(number, mapping_key=str(number))
 
 
-# Not in the pool of one: shards are for several devices, or for cores that one scan leaves idle.
-@dg.op
+# Not in the pool of one: shards are for several devices, or for cores that one scan leaves idle. One that dies with its
+# machine is tried again when its leases have expired: only then is there anything to take up.
+@dg.op(tags=model_step_tags(), retry_policy=dg.RetryPolicy(max_retries=2, delay=LEASE_TIME.total_seconds()))
 def scan_shard(
     shard: int,
     settings: SettingsResource,
@@ -113,7 +118,10 @@ def scan_shard(
     store: AdapterStoreResource,
 ) -> Any:
     """A scan beside the others; leases in MongoDB part the work, so that none waits for a slower one."""
-    return _scan(settings, mongo, compute, store)
+    try:
+        return _scan(settings, mongo, compute, store)
+    except PipelineError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
 
 
 @dg.op(out=dg.Out(dg.Nothing))

@@ -6,6 +6,7 @@ import math
 import dagster as dg
 
 from event_detection_pipeline.clips.export import manifest_path
+from event_detection_pipeline.defs.cluster import model_step_tags
 from event_detection_pipeline.defs.common import GPU_POOL, OWNERS, image, table
 from event_detection_pipeline.defs.events import EVENT_PARTITIONS, event_of
 from event_detection_pipeline.defs.resources import AdapterStoreResource, ComputeResource, SettingsResource
@@ -21,6 +22,7 @@ from event_detection_pipeline.defs.versions import VERSION
     deps=[training_manifest],
     partitions_def=EVENT_PARTITIONS,
     pool=GPU_POOL,
+    op_tags=model_step_tags(),
     check_specs=[
         dg.AssetCheckSpec(
             "adapter_loads", asset="candidate_adapter", blocking=True, description="PEFT loads it again."
