@@ -119,11 +119,11 @@ class TrainingSettings(Section):
 class EvaluationSettings(Section):
     """How a threshold is chosen and when a candidate replaces the promoted adapter.
 
-    The gate resamples conversations: the lower bound, at `gate_confidence`, of the candidate's average precision less
-    the promoted one's must not lie below `-max_average_precision_drop`. Against the probe, the figures themselves are
-    compared, with `probe_tolerance` for what a single clip of a small test can change. `golden_manifest` names clips
-    that users reported as errors: where the promoted adapter is right on one of them, the candidate must be.
-    `transcribed_clips` of the test are written down freely for the word error rate, the one slow figure.
+    The gate resamples conversations. At `gate_confidence`, the lower bound of the candidate's average precision less the
+    promoted one's must not lie below `-max_average_precision_drop`, nor the upper bound of its difference to the probe's
+    below `-probe_tolerance`. `golden_manifest` names clips that users reported as errors: where the promoted adapter is
+    right on one of them, the candidate must be. `transcribed_clips` of the test are written down freely for the word
+    error rate, the one slow figure.
     """
 
     threshold_rule: Literal["highest_recall", "best_f1"] = "highest_recall"
@@ -132,7 +132,7 @@ class EvaluationSettings(Section):
     confidence: float = Field(default=0.95, gt=0.5, lt=1.0)
     gate_confidence: float = Field(default=0.90, gt=0.5, lt=1.0)
     max_average_precision_drop: float = Field(default=0.05, ge=0.0, lt=1.0)
-    probe_tolerance: float = Field(default=0.05, ge=0.0, lt=1.0)
+    probe_tolerance: float = Field(default=0.0, ge=0.0, lt=1.0)
     min_test_events: int = Field(default=20, ge=1)
     min_test_conversations: int = Field(default=5, ge=1)
     golden_manifest: Path | None = None

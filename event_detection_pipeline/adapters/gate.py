@@ -2,12 +2,13 @@
 
 The rules, in this order; the first that fails is the reason:
 1. the test can judge at all: it has events and others;
-2. the candidate ranks better than the bare base model, and not worse than the probe (`probe_tolerance`);
+2. the candidate ranks better than the bare base model, and not surely worse than the probe: the upper bound of the
+   difference in average precision, by the paired bootstrap over conversations, is not below `-probe_tolerance`;
 3. it makes no new mistake on the golden set;
 4. without a promoted adapter it passes now, with a warning where the test is small;
 5. the test is large enough to replace something that works (`min_test_events` from `min_test_conversations`);
-6. it ranks no worse than the promoted adapter: the lower bound of the difference in average precision, by the paired
-   bootstrap over conversations, is above `-max_average_precision_drop`;
+6. it surely ranks no worse than the promoted adapter: the lower bound of that difference is not below
+   `-max_average_precision_drop`;
 7. its false alarms are not surely more: the lower bound of its hourly rate is not above the promoted one's rate.
 """
 
@@ -52,13 +53,7 @@ def judge(evidence: Evidence, settings: EvaluationSettings) -> Verdict:
         return Verdict(True, f"first adapter of this event{f' ({thin})' if thin else ''}")
     if thin:
         return Verdict(False, f"{thin}; {promoted.name} stays", against)
-    difference = precision_difference(
-        evidence.truth,
-        evidence.candidate.scores,
-        promoted.scores,
-        evidence.conversations,
-        settings.gate_confidence,
-    )
+    difference = _difference(evidence, promoted, settings)
     for failure in (*_ranking(difference, promoted, settings), *_false_alarms(evidence.candidate, promoted)):
         return Verdict(False, failure, against)
     return Verdict(
@@ -75,12 +70,18 @@ def _cheap_rivals(evidence: Evidence, settings: EvaluationSettings) -> Iterator[
     base = evidence.base.metrics.average_precision
     if precision <= (base.value or 0.0):
         yield f"average precision {precision:.3f} is not above the bare base model's {base}"
-    probe = evidence.probe and evidence.probe.metrics.average_precision
-    if probe and probe.value is not None and precision < probe.value - settings.probe_tolerance:
-        yield (
-            f"average precision {precision:.3f} is more than {settings.probe_tolerance:g} below the {probe} of a "
-            "linear probe on the frozen encoder: the training made things worse"
-        )
+    if evidence.probe:
+        difference = _difference(evidence, evidence.probe, settings)
+        if difference.high is not None and difference.high < -settings.probe_tolerance:
+            yield (
+                f"average precision {precision:.3f} is at least {-difference.high:.3f} below that of a linear probe on the "
+                f"frozen encoder, {evidence.probe.metrics.average_precision}: the training made things worse"
+            )
+
+
+def _difference(evidence: Evidence, rival: Contender, settings: EvaluationSettings) -> Estimate:
+    ours, theirs = evidence.candidate.scores, rival.scores
+    return precision_difference(evidence.truth, ours, theirs, evidence.conversations, settings.gate_confidence)
 
 
 def _golden_set(evidence: Evidence) -> Iterator[str]:
