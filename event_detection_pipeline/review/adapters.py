@@ -1,5 +1,6 @@
 """The Adapters tab's API: candidates that wait for a person's approval, beside what is promoted."""
 
+import logging
 from dataclasses import asdict
 from typing import Annotated
 
@@ -12,6 +13,8 @@ from event_detection_pipeline.adapters.store import AdapterVersion, NoSuchAdapte
 from event_detection_pipeline.review.contract import NOT_FOUND, Id, Problem
 from event_detection_pipeline.review.service import service_of
 from event_detection_pipeline.review.v2 import Reviewer
+
+logger = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/v2/adapters", tags=["Adapters"])
 
@@ -91,4 +94,5 @@ def approve(request: Request, name: Id, new: NewApproval) -> GivenApproval:
     if decision.state != "waiting":
         raise HTTPException(409, f"{name} does not wait for approval: {decision.reason}")
     given = store.approve(version, by=new.reviewer, reason=new.reason)
+    logger.info("%s approved adapter %s", given.by, name)
     return GivenApproval(at=given.at, by=given.by, reason=given.reason)

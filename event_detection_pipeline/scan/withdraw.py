@@ -13,9 +13,8 @@ def withdraw_flags(database: Database[dict[str, Any]], adapter: str) -> int:
     """Make the unanswered flags of an adapter (such as sneeze_v3) look as if nobody had listened; how many there were.
 
     They are gone from the reviewers' queue at once, and pending for the next scan. A version of which people answered
-    anything is left alone, because no scan looks at it again; and one in which another adapter heard something too keeps
-    its flag. Flags first, then scores: after a crash between
-    the two the scores are still there to say so, and the same call finishes it.
+    anything is left alone, because no scan looks at it again; one in which another adapter heard something too keeps
+    its flag. Flags first, then scores: after a crash between the two the same call finds the scores and finishes.
     """
     withdrawn = [
         scan

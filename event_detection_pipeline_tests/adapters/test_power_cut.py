@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event_detection_pipeline.adapters.seal import BrokenAdapter, seal, verify
+from event_detection_pipeline.adapters.seal import SUMS_FILE, BrokenAdapter, seal, verify
 from event_detection_pipeline.adapters.store import AdapterStore, AdapterVersion
 from event_detection_pipeline_tests.sudden_death import KILLED, Fate
 
@@ -89,6 +89,7 @@ def state_of(store: AdapterStore) -> dict[str, Any]:
     """What there is; raises where it cannot be read."""
     versions = [str(version) for version in store.versions("sneeze")]
     for name in versions:
+        assert (store.root / name / SUMS_FILE).is_file()
         verify(store.root / name)
     promoted = store.promoted("sneeze")
     if promoted:

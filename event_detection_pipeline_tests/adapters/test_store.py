@@ -1,5 +1,6 @@
 """Versions are never used twice, the pointer always points at something whole."""
 
+import json
 import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -80,6 +81,25 @@ def test_rolling_back_twice_goes_back_two_steps(tmp_path: Path) -> None:
     assert store.promoted("sneeze") == versions[0]
     with pytest.raises(NoSuchAdapter, match="no earlier promoted adapter"):
         store.rollback("sneeze", by="test", reason="more")
+
+
+def _promote_each(root: Path, mine: int) -> None:
+    store = AdapterStore(root)
+    for _ in range(5):
+        store.promote(AdapterVersion("sneeze", mine), by=str(mine), reason="mine")
+
+
+def test_promotions_at_the_same_time_end_in_agreement(tmp_path: Path) -> None:
+    store = AdapterStore(tmp_path)
+    for _ in range(3):
+        add(store)
+    with ProcessPoolExecutor(3) as pool:
+        list(pool.map(_promote_each, [tmp_path] * 3, (1, 2, 3)))
+    promoted, history = str(store.promoted("sneeze")), store.promotions("sneeze")
+    assert history[-1].promoted == promoted
+    assert json.loads((tmp_path / "sneeze_latest.json").read_text())["promoted"] == promoted
+    lines = (tmp_path / "sneeze_promotions.jsonl").read_text().splitlines()
+    assert len(history) == len(lines) >= 3, "a move is missing from the chain"
 
 
 def test_the_promoted_adapter_is_never_removed(tmp_path: Path) -> None:
