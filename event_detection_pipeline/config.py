@@ -119,11 +119,11 @@ class TrainingSettings(Section):
 class EvaluationSettings(Section):
     """How a threshold is chosen and when a candidate replaces the promoted adapter.
 
-    The gate resamples conversations. At `gate_confidence`, the lower bound of the candidate's average precision less the
-    promoted one's must not lie below `-max_average_precision_drop`, nor the upper bound of its difference to the probe's
-    below `-probe_tolerance`. `golden_manifest` names clips that users reported as errors: where the promoted adapter is
-    right on one of them, the candidate must be. `transcribed_clips` of the test are written down freely for the word
-    error rate, the one slow figure.
+    The gate resamples conversations. At `gate_confidence`, the lower bound of the candidate's average precision less
+    the promoted one's must not lie below `-max_average_precision_drop`, nor the upper bound of its difference to the
+    probe's below `-probe_tolerance`. `golden_manifest` names clips that users reported as errors: where the promoted
+    adapter is right on one of them, the candidate must be. `transcribed_clips` of the test are written down freely for
+    the word error rate, the one slow figure.
     """
 
     threshold_rule: Literal["highest_recall", "best_f1"] = "highest_recall"

@@ -74,8 +74,9 @@ def _cheap_rivals(evidence: Evidence, settings: EvaluationSettings) -> Iterator[
         difference = _difference(evidence, evidence.probe, settings)
         if difference.high is not None and difference.high < -settings.probe_tolerance:
             yield (
-                f"average precision {precision:.3f} is at least {-difference.high:.3f} below that of a linear probe on the "
-                f"frozen encoder, {evidence.probe.metrics.average_precision}: the training made things worse"
+                f"average precision {precision:.3f} is at least {-difference.high:.3f} below the "
+                f"{evidence.probe.metrics.average_precision} of a linear probe on the frozen encoder: "
+                "the training made things worse"
             )
 
 
