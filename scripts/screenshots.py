@@ -1,40 +1,78 @@
-"""Screenshots of the running Dagster UI (`make ui`) for the README: python scripts/screenshots.py [FOLDER]."""
+"""The pictures of the README, from a running Dagster UI (`make ui`), after a run that is started by clicking.
 
+python scripts/screenshots.py [FOLDER] [--url http://127.0.0.1:3000] [--launch full_loop]
+"""
+
+import argparse
 import shutil
-import sys
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
 
-URL = "http://127.0.0.1:3000"
+LOCATION = "/locations/event_detection_pipeline"
+GRAPH = "assets"
+# Name of the picture: page, height in pixels (a page's own scrolling would cut off what is below).
 PAGES = {
-    "assets": "/asset-groups",
-    "adapter_evaluation": "/assets/adapter_evaluation",
-    "training_clips": "/assets/training_clips",
-    "candidate_adapter": "/assets/candidate_adapter",
-    "anomaly_flags": "/assets/anomaly_flags",
-    "checks": "/assets/training_manifest?view=checks",
-    "automation": "/automation",
+    GRAPH: ("/asset-groups", 860),
+    "training_clips": ("/assets/training_clips", 1650),
+    "training_manifest": ("/assets/training_manifest", 1450),
+    "candidate_adapter": ("/assets/candidate_adapter", 1450),
+    "adapter_evaluation": ("/assets/adapter_evaluation", 1650),
+    "promoted_adapter": ("/assets/promoted_adapter", 1100),
+    "anomaly_flags": ("/assets/anomaly_flags", 1450),
+    "review_metrics": ("/assets/review_metrics", 1300),
+    "checks": ("/assets/training_manifest?view=checks", 1000),
+    "automation": ("/automation", 800),
+    "jobs": ("/jobs", 640),
 }
+WIDTH, GRAPH_WIDTH = 1600, 2300  # pixels; narrower, the graph's nodes have only names
 SETTLE_MILLISECONDS = 6000  # the graph is laid out by a worker after the page has loaded
+LONGEST_RUN_MILLISECONDS = 30 * 60_000
+COLOURS = 128  # of a picture; enough for a page, and a third of the bytes
 
 
 def main() -> None:
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images")
-    folder.mkdir(parents=True, exist_ok=True)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("docs/images"))
+    parser.add_argument("--url", default="http://127.0.0.1:3000")
+    parser.add_argument("--launch", metavar="JOB", help="start this job in the Launchpad first, and wait for it")
+    parser.add_argument("--only", nargs="+", choices=PAGES, default=list(PAGES))
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-background-networking"]
         )
-        page = browser.new_page(viewport={"width": 1600, "height": 900})
-        for name, path in PAGES.items():
-            page.goto(URL + path)
-            page.wait_for_timeout(SETTLE_MILLISECONDS)
-            if name == "assets":
-                page.keyboard.press("Alt+E")  # expand all groups
-                page.wait_for_timeout(SETTLE_MILLISECONDS)
-            page.screenshot(path=folder / f"{name}.png")
+        page = browser.new_page()
+        if options.launch:
+            launch(page, options.url, options.launch)
+        for name in options.only:
+            take(page, options.url, name, options.folder)
         browser.close()
+
+
+def launch(page: Page, url: str, job: str) -> None:
+    """Start a job as a person does, and wait until its run has succeeded."""
+    page.set_viewport_size({"width": WIDTH, "height": 1000})
+    page.goto(f"{url}{LOCATION}/jobs/{job}/playground")
+    page.get_by_role("button", name="Launch Run").click()
+    page.wait_for_url("**/runs/*")
+    page.get_by_text("Success", exact=True).first.wait_for(timeout=LONGEST_RUN_MILLISECONDS)
+
+
+def take(page: Page, url: str, name: str, folder: Path) -> None:
+    path, height = PAGES[name]
+    page.set_viewport_size({"width": GRAPH_WIDTH if name == GRAPH else WIDTH, "height": height})
+    page.goto(url + path)
+    page.wait_for_timeout(SETTLE_MILLISECONDS)
+    if name == GRAPH:
+        page.get_by_text("Hide navigation").click()
+        page.keyboard.press("Alt+E")  # expand all groups
+        page.wait_for_timeout(SETTLE_MILLISECONDS)
+    file = folder / f"{name}.png"
+    page.screenshot(path=file)
+    Image.open(file).convert("RGB").quantize(COLOURS).save(file, optimize=True)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,17 @@ from typing import Any
 
 from pymongo.database import Database
 
+from event_detection_pipeline.chronicle.database import CONVERSATIONS, TRAINING_STASH
 from event_detection_pipeline.chronicle.documents import parse_stash_entry
-from event_detection_pipeline.chronicle.queries import count_stash, get_conversation, has_audio, iter_stash, stash_audio
+from event_detection_pipeline.chronicle.queries import (
+    arrivals,
+    count_stash,
+    get_conversation,
+    has_audio,
+    iter_stash,
+    newest_id,
+    stash_audio,
+)
 from event_detection_pipeline_tests.household import add_conversation, add_stash_entry
 
 
@@ -35,3 +44,21 @@ def test_soft_deleted_audio_is_no_audio(database: Database[dict[str, Any]]):
     chunk = {"chunk_index": 0, "audio_data": b"x"}
     assert has_audio(database, add_conversation(database, chunks=[chunk]))
     assert not has_audio(database, add_conversation(database, chunks=[chunk | {"deleted": True}]))
+
+
+def test_entries_are_counted_from_one_on_also_when_that_one_is_gone(database: Database[dict[str, Any]]):
+    assert newest_id(database, TRAINING_STASH) == ""
+    first, second, third = (add_stash_entry(database, "c") for _ in range(3))
+    assert newest_id(database, TRAINING_STASH) == third
+    assert [count_stash(database, after=id_) for id_ in ("", first, second, third)] == [3, 2, 1, 0]
+    database[TRAINING_STASH].delete_many({"_id": {"$lte": next(iter_stash(database))["_id"]}})
+    assert count_stash(database, after=first) == 2
+
+
+def test_arrivals_are_what_is_newer_and_what_was_asked_for_newest_first(database: Database[dict[str, Any]]):
+    states = [{"active_transcript_version": "v"}, {}, {"active_transcript_version": None}, {"deleted": True}, {}]
+    a, b, c, _, e = (str(id_) for id_ in database[CONVERSATIONS].insert_many(states).inserted_ids)
+    assert arrivals(database, after="", limit=9) == [(e, False), (c, False), (b, False), (a, True)]
+    assert arrivals(database, after=b, also=[a], limit=9) == [(e, False), (c, False), (a, True)]
+    assert arrivals(database, after="", limit=1) == [(e, False)]
+    assert arrivals(database, after=e, limit=9) == []

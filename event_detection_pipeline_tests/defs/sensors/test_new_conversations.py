@@ -1,6 +1,5 @@
 """When a scan starts because someone has spoken."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -124,12 +123,3 @@ def test_without_a_promoted_adapter_nothing_starts(
     tick = House(instance, mongo, tmp_path).tick()
     assert isinstance(tick, dg.SkipReason)
     assert tick.skip_message == "no adapter is promoted yet, so there is nothing to scan with"
-
-
-def test_a_tick_looks_at_no_history(house: House, database: Database[dict[str, Any]]) -> None:
-    speak(database, 3000)
-    house.tick()
-    speak(database)
-    began = time.perf_counter()
-    assert house.scans()
-    assert time.perf_counter() - began < 1.0
