@@ -22,6 +22,7 @@ from event_detection_pipeline.defs.sensors.stash_growth import (
     run_key,
     stash_growth,
 )
+from event_detection_pipeline_tests.defs.test_definitions import run_python
 
 RULES = AutomationSettings(retrain_after_new_samples=20, retrain_attempts=3)
 FAILED, CANCELED = LastRun("0123456789", canceled=False), LastRun("0123456789", canceled=True)
@@ -238,3 +239,46 @@ def test_a_database_that_does_not_answer_is_said_and_changes_nothing(instance: d
     assert isinstance(result, dg.SkipReason)
     assert "does not answer" in (result.skip_message or "")
     assert "hunter2" not in (result.skip_message or "")
+
+
+TWO_EVENTS = """
+import dagster as dg
+from event_detection_pipeline.defs.events import EVENT_PARTITIONS
+from event_detection_pipeline.defs.lineage import NEWEST_STASH_ENTRY
+from event_detection_pipeline.chronicle.queries import newest_id
+from event_detection_pipeline.defs.resources import AdapterStoreResource, MongoResource
+from event_detection_pipeline.defs.sensors.stash_growth import stash_growth
+
+mongo = MongoResource()
+
+@dg.asset(partitions_def=EVENT_PARTITIONS)
+def training_clips():
+    return dg.MaterializeResult(metadata={NEWEST_STASH_ENTRY: newest_id(mongo.open(), "training_stash")})
+
+@dg.asset(partitions_def=EVENT_PARTITIONS, deps=[training_clips])
+def training_manifest(): ...
+
+@dg.asset(partitions_def=EVENT_PARTITIONS, deps=[training_manifest])
+def candidate_adapter(): ...
+
+@dg.asset(partitions_def=EVENT_PARTITIONS, deps=[candidate_adapter])
+def adapter_evaluation(): ...
+
+assets = [training_clips, training_manifest, candidate_adapter, adapter_evaluation]
+with dg.DagsterInstance.ephemeral() as instance:
+    dg.materialize(assets, instance=instance, partition_key="sneeze")
+    dg.materialize(assets, instance=instance, partition_key="doorbell", selection=[training_clips])
+    tick = stash_growth(dg.build_sensor_context(instance=instance), mongo=mongo, store=AdapterStoreResource())
+    print([request.partition_key for request in tick.run_requests])
+"""
+
+
+def test_of_two_events_only_the_one_that_was_not_trained_is_trained(
+    database: Database[dict[str, Any]], tmp_path: Path
+) -> None:
+    fill(database, 25)
+    config = tmp_path / "two.toml"
+    config.write_text('min_samples = 10\n[[events]]\nname = "sneeze"\n[[events]]\nname = "doorbell"\n')
+    host, port = database.client.address or ("", 0)
+    environment = {"MONGODB_URI": f"mongodb://{host}:{port}", "MONGODB_DATABASE": database.name}
+    assert run_python(TWO_EVENTS, EVENT_DETECTION_CONFIG=str(config), **environment) == "['doorbell']"
