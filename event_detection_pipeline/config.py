@@ -375,7 +375,7 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(**overrides)  # pyright: ignore[reportArgumentType]
     except ValidationError as error:
         raise SettingsError("\n".join(_one_line(problem) for problem in error.errors())) from None
-    except ValueError as error:  # TOML that does not parse, an environment value that is not JSON
+    except (ValueError, RecursionError) as error:  # TOML that does not parse, an environment value that is not JSON
         raise SettingsError(f"{file}: {error}") from None
 
 

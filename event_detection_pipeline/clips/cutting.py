@@ -103,7 +103,8 @@ def plan(item: Labelled, timeline: Timeline | None, tag: str, layout: Layout, se
     if seconds < MIN_CLIP_SECONDS:
         raise SetAside(RejectReason.TOO_SHORT, f"{seconds:.2f} s")
     placed = timeline and _place_events(timeline, item, tag, seconds)
-    if placed is None or (item.candidate.contains_event and not any(token.is_tag for token in placed.tokens)):
+    has_event = item.candidate.contains_event or tag in item.text
+    if placed is None or (has_event and not any(token.is_tag for token in placed.tokens)):
         return [_whole(item, placed, tag, seconds, settings)]
     reached = max((token.end for token in placed.tokens), default=seconds)
     end = reached if reached > seconds + _OVERHANG_SECONDS else seconds
@@ -118,6 +119,8 @@ def plan(item: Labelled, timeline: Timeline | None, tag: str, layout: Layout, se
     order = f"{settings.seed} {item.candidate.key}"
     others.sort(key=lambda one: hashlib.sha256(f"{order} {one[0].start}".encode()).digest())
     chosen = sorted(wanted + others[: settings.other_windows + (not wanted)], key=lambda one: one[0].start)
+    if not chosen:
+        raise SetAside(RejectReason.AUDIO_GAP, "no part of it with words is there from beginning to end")
     return [_planned(window, tokens, bool(placed.segments)) for window, tokens in chosen]
 
 

@@ -115,6 +115,8 @@ def parse_clip(line: str, where: str, source_tag: str | None = None) -> Clip:
         problem = error.errors()[0]
         key = ".".join(str(part) for part in problem["loc"])
         raise BrokenManifest(f"{where}: {key}: {problem['msg']}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets in thousands of brackets
+        raise BrokenManifest(f"{where}: not a clip ({type(error).__name__})") from None
 
 
 def _completed(fields: dict[str, Any], source_tag: str | None) -> dict[str, Any]:

@@ -66,6 +66,23 @@ def test_what_cannot_be_used_is_set_aside_with_its_reason(database: Database[dic
     assert len(report.clips) == 1
 
 
+def test_a_conversation_with_a_gap_in_its_only_window_is_set_aside(
+    database: Database[dict[str, Any]], settings: Settings
+):
+    chunks = [{"chunk_index": index, "audio_data": encode(tone(1.0)), "duration": 1.0} for index in (0, 2)]
+    words = [{"word": "hello", "start": 0.1, "end": 0.5}, {"word": "there", "start": 2.1, "end": 2.5}]
+    add_stash_entry(database, add_conversation(database, chunks=chunks, words=words))
+    add_stash_entry(database, add_conversation(database))
+    report = export_clips(database, settings, SNEEZE)
+    assert [reject.reason for reject in report.rejects] == ["audio_gap"]
+
+
+def test_an_event_without_a_word_is_a_clip(database: Database[dict[str, Any]], settings: Settings):
+    add_stash_entry(database, add_conversation(database), transcript="<sneeze>")
+    (clip,) = export_clips(database, settings, SNEEZE).clips
+    assert (clip.text, clip.contains_event) == ("<sneeze>", True)
+
+
 def test_an_empty_stash_says_to_swipe_left(database: Database[dict[str, Any]], settings: Settings):
     with pytest.raises(EmptyStash, match="swipe left"):
         export_clips(database, settings, SNEEZE)
