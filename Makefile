@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO := .demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui review test test-browser faults check format doctor frontend clean
+.PHONY: help setup demo ui review test test-browser test-scale faults check format doctor frontend clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -33,6 +33,10 @@ test: setup ## The whole test suite
 test-browser: setup ## The tests of the review page in Debian's Chromium, which is installed if missing
 	command -v chromium >/dev/null || (apt-get update && apt-get install -y chromium)
 	$(BIN)/pytest event_detection_pipeline_tests/review/test_page.py
+
+test-scale: setup ## The scan on a Ray cluster, training in two processes, the Kubernetes values (minutes)
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[k8s,ray]"
+	$(BIN)/pytest -m scale
 
 check: setup ## Lint, format and types
 	$(BIN)/ruff check .
