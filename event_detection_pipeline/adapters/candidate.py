@@ -12,9 +12,10 @@ from event_detection_pipeline.adapters.evaluation_set import usable
 from event_detection_pipeline.adapters.examples import Example
 from event_detection_pipeline.adapters.marker import marker_of
 from event_detection_pipeline.adapters.metrics import Metrics, measure_examples
-from event_detection_pipeline.adapters.probe import PROBE_FILE, save_probe, train_probe
+from event_detection_pipeline.adapters.probe import PROBE_FILE, pooled_states, save_probe, train_probe
 from event_detection_pipeline.adapters.provenance import write_conversations
 from event_detection_pipeline.adapters.release import METRICS_FILE, Detection, save_adapter, write_json
+from event_detection_pipeline.adapters.revision import base_revision
 from event_detection_pipeline.adapters.scoring import score_examples
 from event_detection_pipeline.adapters.threshold import choose_threshold, operating_curve
 from event_detection_pipeline.adapters.train import LossPoint, Workplace, train_adapter
@@ -34,12 +35,13 @@ class NoUsableClips(PipelineError):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What training gave."""
+    """What training gave. `probe` is the linear probe on the test split, for comparison."""
 
     folder: Path
     detection: Detection
     validation: Metrics
     test: Metrics
+    probe: Metrics
     history: tuple[LossPoint, ...]
     steps: int
     seconds: float
@@ -105,6 +107,7 @@ def _train_candidate(
         source_tag=event.source_tag,
         target_token=event.target_token,
         base_model=settings.base_model,
+        base_model_revision=base_revision(whisper),
         threshold=threshold.value,
         threshold_rule=threshold.rule,
         operating_curve=operating_curve(validation_truth, validation_scores),
@@ -112,20 +115,22 @@ def _train_candidate(
         prompt=tuple(whisper.prompt),
         language=settings.language,
     )
+    with trained.model.disable_adapter():
+        probe = train_probe(whisper, splits["train"], splits["validation"], settings.evaluation)
+        probe_scores = probe.scores(pooled_states(whisper, splits["test"])) if splits["test"] else []
     confidence = settings.evaluation.confidence
     candidate = Candidate(
         folder=folder,
         detection=detection,
         validation=measure_examples(splits["validation"], validation_scores, threshold.value, confidence),
         test=measure_examples(splits["test"], scores(splits["test"]), threshold.value, confidence),
+        probe=measure_examples(splits["test"], probe_scores, probe.threshold, confidence),
         history=trained.history,
         steps=trained.steps,
         seconds=trained.seconds,
         clips={name: len(examples) for name, examples in splits.items()},
         unusable=unusable,
     )
-    with trained.model.disable_adapter():
-        probe = train_probe(whisper, splits["train"], splits["validation"], settings.evaluation)
     save_adapter(folder, trained.model, whisper, detection)
     save_probe(folder / PROBE_FILE, probe)
     write_conversations(folder, clips)

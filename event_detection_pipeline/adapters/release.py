@@ -45,6 +45,7 @@ class Detection:
     manifest_sha256: str
     prompt: tuple[int, ...]
     operating_curve: OperatingCurve = NO_CURVE
+    base_model_revision: str = ""
     language: str = "en"
 
 

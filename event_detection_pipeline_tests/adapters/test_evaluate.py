@@ -161,6 +161,15 @@ def test_the_folder_tells_how_it_detects(room: Room) -> None:
     assert metrics["test"]["quiet"]["recall"]["value"] is not None
 
 
+def test_the_card_says_what_was_used_and_how_good_it_is(room: Room) -> None:
+    detection, card = read_detection(room.good.folder), (room.good.folder / "README.md").read_text()
+    assert detection.base_model_revision.startswith("sha256:")
+    for part in (detection.base_model_revision, detection.manifest_sha256, detection.threshold_rule, "rank 16"):
+        assert part in card
+    assert "| average precision | 1.00 (1.00 to 1.00) |" in card
+    assert "recall at 0.5 false alarms an hour" in card
+
+
 def test_a_comparison_lists_what_they_disagree_on_and_where_it_is(room: Room) -> None:
     found = compare(room.manifest, (room.good.folder, room.bad.folder), EVENT, EVALUATION, CPU)
     first, second = found.contenders
