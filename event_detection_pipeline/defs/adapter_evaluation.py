@@ -9,7 +9,7 @@ import dagster as dg
 from event_detection_pipeline.clips.export import manifest_path
 from event_detection_pipeline.defs.candidate_adapter import candidate_adapter
 from event_detection_pipeline.defs.cluster import model_step_tags
-from event_detection_pipeline.defs.common import GPU_POOL, OWNERS, image, table
+from event_detection_pipeline.defs.common import GPU_POOL, OWNERS, image, side_by_side, table
 from event_detection_pipeline.defs.events import EVENT_PARTITIONS, event_of
 from event_detection_pipeline.defs.resources import AdapterStoreResource, ComputeResource, SettingsResource
 from event_detection_pipeline.defs.versions import version_of_run
@@ -70,7 +70,7 @@ def adapter_evaluation(
             "verdict": f"{'passed' if evaluation.verdict.passed else 'kept back'}: {evaluation.verdict.reason}",
             "test clips": len(evaluation.clips),
             "test events": sum(evaluation.truth),
-            "contenders": table(_figures(evaluation)),
+            "contenders": side_by_side(_figures(evaluation), "detector"),
             "flagged by kind": table(_by_kind(evaluation)),
             "word error rate": _text(evaluation),
             "time of the event": _timing(evaluation),

@@ -30,7 +30,11 @@ _KINDS = {"python", "pytorch", "mongodb"}
 
 
 def _scan(
-    settings: SettingsResource, mongo: MongoResource, compute: ComputeResource, store: AdapterStoreResource
+    context: dg.OpExecutionContext | dg.AssetExecutionContext,
+    settings: SettingsResource,
+    mongo: MongoResource,
+    compute: ComputeResource,
+    store: AdapterStoreResource,
 ) -> "ScanReport":
     from event_detection_pipeline.adapters.detector import load_detectors
     from event_detection_pipeline.review.answers import settle_unfinished
@@ -39,12 +43,12 @@ def _scan(
 
     values = settings.load()
     adapters = line_up(store.open(), values.events, shadow=values.scan.shadow)
-    database = mongo.open()
     detectors = load_detectors(adapters.folders, compute.choose())
     limit = -(-values.scan.limit // SHARDS) if values.scan.limit else None
-    report = scan(database, detectors, values.scan, values.clips, limit=limit, shadow=adapters.shadow)
-    if report.lost_answers:
-        settle_unfinished(database, copy_audio=values.review.stash_copy_audio)
+    with mongo.for_step(context) as database:
+        report = scan(database, detectors, values.scan, values.clips, limit=limit, shadow=adapters.shadow)
+        if report.lost_answers:
+            settle_unfinished(database, copy_audio=values.review.stash_copy_audio)
     return report
 
 
@@ -61,7 +65,7 @@ def _metadata(reports: Sequence["ScanReport"]) -> dict[str, Any]:
         "flagged": sum(report.flagged for report in reports),
         "answered or deleted meanwhile": sum(report.kept_back for report in reports),
         "flags and answers Chronicle had lost": sum(report.restored + report.lost_answers for report in reports),
-        "hours of audio": round(sum(report.seconds for report in reports) / 3600, 2),
+        "audio (h)": round(sum(report.seconds for report in reports) / 3600, 2),
         "without a score": sum(problems.values()),
         "reasons": table([{"reason": name, "versions": count} for name, count in problems.items()]),
         "adapters": ", ".join(sorted({name for report in reports for name in report.adapters})),
@@ -93,9 +97,13 @@ def _in_one_step() -> dg.AssetsDefinition:
         op_tags=model_step_tags(),
     )
     def anomaly_flags(
-        settings: SettingsResource, mongo: MongoResource, compute: ComputeResource, store: AdapterStoreResource
+        context: dg.AssetExecutionContext,
+        settings: SettingsResource,
+        mongo: MongoResource,
+        compute: ComputeResource,
+        store: AdapterStoreResource,
     ) -> dg.MaterializeResult:
-        return dg.MaterializeResult(metadata=_metadata([_scan(settings, mongo, compute, store)]))
+        return dg.MaterializeResult(metadata=_metadata([_scan(context, settings, mongo, compute, store)]))
 
     return anomaly_flags
 
@@ -111,6 +119,7 @@ def shards() -> Iterator[dg.DynamicOutput[int]]:
 # machine is tried again when its leases have expired: only then is there anything to take up.
 @dg.op(tags=model_step_tags(), retry_policy=dg.RetryPolicy(max_retries=2, delay=LEASE_TIME.total_seconds()))
 def scan_shard(
+    context: dg.OpExecutionContext,
     shard: int,
     settings: SettingsResource,
     mongo: MongoResource,
@@ -119,7 +128,7 @@ def scan_shard(
 ) -> Any:
     """A scan beside the others; leases in MongoDB part the work, so that none waits for a slower one."""
     try:
-        return _scan(settings, mongo, compute, store)
+        return _scan(context, settings, mongo, compute, store)
     except PipelineError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
 

@@ -7,7 +7,7 @@ import dagster as dg
 
 from event_detection_pipeline.clips.export import manifest_path
 from event_detection_pipeline.defs.cluster import model_step_tags
-from event_detection_pipeline.defs.common import GPU_POOL, OWNERS, image, table
+from event_detection_pipeline.defs.common import GPU_POOL, OWNERS, image, side_by_side
 from event_detection_pipeline.defs.events import EVENT_PARTITIONS, event_of
 from event_detection_pipeline.defs.resources import AdapterStoreResource, ComputeResource, SettingsResource
 from event_detection_pipeline.defs.training_manifest import training_manifest
@@ -62,7 +62,7 @@ def candidate_adapter(
             "folder": dg.MetadataValue.path(adapters.path(version)),
             "threshold": round(candidate.detection.threshold, 4),
             "threshold rule": candidate.detection.threshold_rule,
-            "figures": table(
+            "figures": side_by_side(
                 [
                     {
                         "split": split,
@@ -74,10 +74,11 @@ def candidate_adapter(
                         "false-alarm rate": figure.false_alarm_rate,
                     }
                     for split, figure in figures.items()
-                ]
+                ],
+                "split",
             ),
             "curves": image(training_curves(candidate.history)),
-            "steps": candidate.steps,
+            "training steps": candidate.steps,
             "training time (s)": round(candidate.seconds, 1),
             "device": device.name,
             "lines without usable audio": candidate.unusable,

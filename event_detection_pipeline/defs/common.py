@@ -15,16 +15,26 @@ GPU_POOL = "gpu"  # one step at a time; the limit is in dagster.yaml
 EXAMPLES = 8  # rows of an example table
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
-    """A table of rows that share their keys; cells become text where they are no numbers."""
+def table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue | dg.TextMetadataValue:
+    """A table of rows that share their keys; cells become text where they are no numbers. Without rows it is "none":
+    the UI would show a table without columns."""
+    if not rows:
+        return dg.MetadataValue.text("none")
     records = [
         dg.TableRecord(
             {key: value if isinstance(value, int | float | bool) else str(value) for key, value in row.items()}
         )
         for row in rows
     ]
-    columns = [dg.TableColumn(key, _column_type(value)) for key, value in rows[0].items()] if rows else []
+    columns = [dg.TableColumn(key, _column_type(value)) for key, value in rows[0].items()]
     return dg.MetadataValue.table(records, dg.TableSchema(columns=columns))
+
+
+def side_by_side(rows: Sequence[Mapping[str, Any]], name: str) -> dg.TableMetadataValue | dg.TextMetadataValue:
+    """The rows as columns, each under what it has at `name`: for many figures of few things. The UI cuts off a table
+    that is wider than its place."""
+    figures = [key for key in rows[0] if key != name] if rows else []
+    return table([{"figure": key} | {str(row[name]): str(row[key]) for row in rows} for key in figures])
 
 
 def image(figure: "Figure") -> dg.MarkdownMetadataValue:

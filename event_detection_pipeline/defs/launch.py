@@ -23,9 +23,10 @@ def run_job(name: str) -> None:
         handler.setFormatter(_MessageOnly())
     # Dagster's own console log repeats every event; the package's progress lines say what a person needs.
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    job = defs.resolve_job_def(name)
     with dg.DagsterInstance.get() as instance:
-        result = defs.resolve_job_def(name).execute_in_process(
-            instance=instance, run_config=quiet, raise_on_error=False
+        result = job.execute_in_process(
+            instance=instance, run_config={**(job.run_config or {}), **quiet}, raise_on_error=False
         )
     if not result.success:
         failures = [

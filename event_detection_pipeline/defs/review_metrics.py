@@ -1,6 +1,6 @@
-"""How good the flags are in people's ears: accepted, rejected and waiting, by adapter and by week. A rejected flag is
-a false positive; its share of all reviewed flags is what a better adapter lowers. The check warns when the promoted
-adapter raises more false alarms than it used to."""
+"""How good the flags are in people's ears: accepted, rejected and waiting, by adapter and by week. FPR is the share of
+answered flags that were rejected, which a better adapter lowers; TPR of those accepted. The check warns when the
+promoted adapter raises more false alarms than it used to."""
 
 import dagster as dg
 
@@ -25,7 +25,7 @@ from event_detection_pipeline.defs.resources import AdapterStoreResource, MongoR
     ],
 )
 def review_metrics(
-    mongo: MongoResource, settings: SettingsResource, store: AdapterStoreResource
+    context: dg.AssetExecutionContext, mongo: MongoResource, settings: SettingsResource, store: AdapterStoreResource
 ) -> dg.MaterializeResult:
     from event_detection_pipeline.review.drift import answers_to, find_drift
     from event_detection_pipeline.review.metrics import leaderboard
@@ -34,12 +34,13 @@ def review_metrics(
     from event_detection_pipeline.review.tables import write_tables
 
     values = settings.load()
-    database, adapters = mongo.open(), store.open()
-    rows = measure(database, values.evaluation.confidence)
+    adapters = store.open()
+    promoted = [str(version) for event in values.events if (version := adapters.promoted(event.name))]
+    with mongo.for_step(context) as database:
+        rows = measure(database, values.evaluation.confidence)
+        drifts = {name: find_drift(answers_to(database, name), values.review.drift_answers) for name in promoted}
     best_first = leaderboard(rows)
     parquet, csv = write_tables(rows, values.metrics_dir)
-    promoted = [str(version) for event in values.events if (version := adapters.promoted(event.name))]
-    drifts = {name: find_drift(answers_to(database, name), values.review.drift_answers) for name in promoted}
     return dg.MaterializeResult(
         metadata={
             "flags": sum(row.popups for row in best_first),
@@ -50,11 +51,10 @@ def review_metrics(
             "leaderboard": table(
                 [
                     {
-                        "event": row.event,
                         "adapter": f"{row.adapter} (promoted)" if row.adapter in promoted else row.adapter,
                         "answers": row.reviewed,
-                        "false positive rate": row.false_positive_rate,
-                        "true positive rate": row.true_positive_rate,
+                        "FPR": row.false_positive_rate,
+                        "TPR": row.true_positive_rate,
                         "accuracy": row.accuracy,
                         "waiting": row.pending,
                     }
@@ -65,15 +65,13 @@ def review_metrics(
             "by week": table(
                 [
                     {
-                        "event": row.event,
-                        "adapter": row.adapter,
                         "week": row.week,
+                        "adapter": row.adapter,
                         "flags": row.popups,
                         "accepted": row.accepted,
                         "rejected": row.rejected,
                         "waiting": row.pending,
-                        "false positive rate": row.false_positive_rate,
-                        "longest wait (days)": row.oldest_pending_days or 0.0,
+                        "FPR": row.false_positive_rate,
                     }
                     for row in rows
                     if row.week

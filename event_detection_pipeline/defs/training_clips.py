@@ -35,16 +35,21 @@ def training_clips(
         metadata={
             "clips": len(report.clips),
             "with the event": sum(clip.contains_event for clip in report.clips),
-            "hours of audio": round(seconds / 3600, 3),
+            "audio (h)": round(seconds / 3600, 2),
             "made in this run": report.made,
             NEWEST_STASH_ENTRY: newest,
             "set aside": len(report.rejects),
-            "set aside by reason": table([{"reason": k, "entries": v} for k, v in report.rejects_by_reason.items()]),
+            "set aside by reason": table(
+                [
+                    {"reason": reason.replace("_", " "), "entries": count}
+                    for reason, count in report.rejects_by_reason.items()
+                ]
+            ),
             "reasons in full": dg.MetadataValue.path(report.rejects_path),
-            "audio": dg.MetadataValue.path(values.audio_dir),
+            "folder": dg.MetadataValue.path(values.audio_dir),
             "examples": table(
                 [
-                    {"text": clip.text, "event": clip.contains_event, "seconds": clip.duration}
+                    {"text": clip.text, "event": clip.contains_event, "length (s)": round(clip.duration, 1)}
                     for clip in report.clips[:EXAMPLES]
                 ]
             ),

@@ -32,7 +32,7 @@ def training_manifest(context: dg.AssetExecutionContext, settings: SettingsResou
         for split in ("train", "validation", "test")
     ]
     changes = [
-        {"source": source, "change": change, "clips": count}
+        {"source": source.replace("_", " "), "change": change, "clips": count}
         for change, counts in asdict(report.changes).items()
         for source, count in counts.items()
     ]
@@ -45,7 +45,15 @@ def training_manifest(context: dg.AssetExecutionContext, settings: SettingsResou
             "manifest": dg.MetadataValue.path(report.path),
             "SHA-256": report.digest,
             "examples": table(
-                [{"split": clip.split, "text": clip.text, "audio": clip.audio} for clip in report.clips[:EXAMPLES]]
+                [
+                    {
+                        "split": clip.split,
+                        "event": clip.contains_event,
+                        "length (s)": round(clip.duration, 1),
+                        "text": clip.text,
+                    }
+                    for clip in report.clips[:EXAMPLES]
+                ]
             ),
         },
     )

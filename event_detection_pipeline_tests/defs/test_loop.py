@@ -15,7 +15,8 @@ from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_SCA
 from event_detection_pipeline.config import CONFIG_ENV, load_settings
 from event_detection_pipeline.definitions import defs
 from event_detection_pipeline.defs.promoted_adapter import promoted_adapter
-from event_detection_pipeline.defs.resources import MongoResource
+from event_detection_pipeline.defs.resources import AdapterStoreResource, MongoResource
+from event_detection_pipeline.defs.sensors.stash_growth import stash_growth
 from event_detection_pipeline.demo.conversations import Composition, Counts
 from event_detection_pipeline.demo.household import GroundTruth, fill
 
@@ -113,9 +114,20 @@ def test_every_asset_tells_what_it_did(house: House) -> None:
     assert candidate["curves"].startswith("![plot](data:image/png;base64,")
     assert len(candidate["curves"]) < 100_000
     evaluation = metadata_of(house, "adapter_evaluation")
-    assert [record.data["detector"] for record in evaluation["contenders"].records] == ["chime_v1", "base model"]
+    assert set(evaluation["contenders"].records[0].data) == {"figure", "chime_v1", "probe", "base model"}
     assert metadata_of(house, "anomaly_flags")["scanned"] == 6
     assert metadata_of(house, "review_metrics")["waiting"] == metadata_of(house, "anomaly_flags")["flagged"]
+
+
+def test_the_stash_sensor_counts_from_this_training(house: House) -> None:
+    host, port = house.database.client.address or ("", 0)
+    tick = stash_growth(
+        dg.build_sensor_context(instance=house.instance),
+        mongo=MongoResource(uri=f"mongodb://{host}:{port}", database=house.database.name),
+        store=AdapterStoreResource(),
+    )
+    assert isinstance(tick, dg.SensorResult) and isinstance(tick.skip_reason, dg.SkipReason)
+    assert (tick.skip_reason.skip_message or "").startswith("0 new samples since the last training")
 
 
 def test_all_checks_ran_and_passed(house: House) -> None:
@@ -145,6 +157,7 @@ def test_the_adapter_is_complete(house: House) -> None:
         "detection.json",
         "metrics.json",
         "README.md",
+        "probe.safetensors",
     }
     assert json.loads((folder / "metrics.json").read_text())["test"]["clips"] > 0
     assert "chime_v1" in (folder / "README.md").read_text()
