@@ -66,7 +66,7 @@ def _on_clips(
     first, second = found.contenders
     if plot:
         names, thresholds = (first.name, second.name), (first.metrics.threshold, second.metrics.threshold)
-        scores_side_by_side(names, thresholds, (first.scores, second.scores), found.truth).savefig(plot)
+        scores_side_by_side(names, thresholds, (first.scores, second.scores), found.truth).savefig(plot, format="png")
     if as_json:
         print_json(asdict(found))
         return
@@ -117,7 +117,7 @@ def _on_conversations(
     if plot:
         scores = [one.first.score for one in found.versions], [one.second.score for one in found.versions]
         truth = [one.truth for one in found.versions]
-        scores_side_by_side(names, (first.threshold, second.threshold), scores, truth).savefig(plot)
+        scores_side_by_side(names, (first.threshold, second.threshold), scores, truth).savefig(plot, format="png")
     if as_json:
         print_json(asdict(found) | {"disagreements": [asdict(one) for one in found.disagreements]})
         return

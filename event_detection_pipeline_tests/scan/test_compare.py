@@ -11,8 +11,10 @@ from typer.testing import CliRunner
 from event_detection_pipeline.adapters.detector import Detector, load_detectors
 from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, EVENT_SCANS
 from event_detection_pipeline.cli.main import app
+from event_detection_pipeline.clips.manifest import Clip, write_manifest
 from event_detection_pipeline.config import CONFIG_ENV, ClipSettings, ScanSettings
 from event_detection_pipeline.scan.compare import LiveComparison, compare_live
+from event_detection_pipeline_tests.adapters.conftest import make_clip
 from event_detection_pipeline_tests.household import add_conversation
 from event_detection_pipeline_tests.random_adapter import CPU, random_adapter
 from event_detection_pipeline_tests.scan.documents import Db
@@ -88,22 +90,46 @@ def command(*words: str) -> Any:
     return CliRunner().invoke(app, ["adapters", "compare", *words])
 
 
-def test_the_command_prints_and_draws(
-    database: Db, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def household(database: Db, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Db:
+    """The settings of a household whose adapters are in the store."""
     config = tmp_path / "event_detection.toml"
     config.write_text(f'data_dir = "{store.parent.as_posix()}"\ndevice = "cpu"\n[[events]]\nname = "chime"\n')
     host, port = database.client.address or ("", 0)
     monkeypatch.setenv(CONFIG_ENV, str(config))
     monkeypatch.setenv("MONGODB_URI", f"mongodb://{host}:{port}")
     monkeypatch.setenv("MONGODB_DATABASE", database.name)
-    add_conversation(database, conversation_id="here", words=WORDS)
+    return database
+
+
+def test_the_command_prints_and_draws_live_conversations(household: Db, tmp_path: Path) -> None:
+    add_conversation(household, conversation_id="here", words=WORDS)
     result = command(*NAMES, "--live", "5", "--plot", str(tmp_path / "plot.png"), "--json")
     assert result.exit_code == 0, result.output
     (apart,) = json.loads(result.stdout)["disagreements"]
     assert (apart["conversation_id"], apart["truth"]) == ("here", None)
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
-    table = command(*NAMES, "--live", "5")
-    assert "nothing yet" in table.output
+    assert "nothing yet" in command(*NAMES, "--live", "5").output
+
+
+def test_the_command_compares_on_a_manifest_and_lists_the_clips_they_disagree_on(household: Db, tmp_path: Path) -> None:
+    clips = []
+    for seed, text in ((0, "good <chime> morning everyone"), (1, "good morning everyone")):
+        clip = make_clip(tmp_path / f"{seed}.wav", seed, with_event=seed == 0)
+        conversation = clip.conversation_id
+        clips.append(
+            Clip(str(clip.audio), text, "", "positive", split="test", start=7.0, end=9.4, conversation_id=conversation)
+        )
+    write_manifest(tmp_path / "m.jsonl", clips)
+    plot = tmp_path / "plot.png"
+    table = command(*NAMES, "--manifest", str(tmp_path / "m.jsonl"), "--plot", str(plot))
+    assert table.exit_code == 0, table.output
+    assert "2 of 2 clips are flagged by one of the two only" in table.output
+    assert "conversation-1" in table.output and "7.0 to 9.4" in table.output
+    assert plot.is_file()
+
+
+def test_what_cannot_be_compared_is_refused_with_the_reason(household: Db) -> None:
     assert "nothing to compare" in str(command("chime_v1", "sneeze_v1").exception)
+    assert "nothing to compare" in str(command("chime_v1", "chime_v1").exception)
     assert "--live" in str(command(*NAMES, "--live", "1", "--manifest", "m.jsonl").exception)
