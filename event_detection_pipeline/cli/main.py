@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 from pymongo.errors import PyMongoError
 from rich.markup import escape
+from safetensors import SafetensorError
 
 from event_detection_pipeline.cli import adapters, detection, training
 from event_detection_pipeline.cli.shared import (
@@ -50,7 +51,7 @@ def main() -> None:
     logging.getLogger("event_detection_pipeline").setLevel(logging.INFO)
     try:
         app()
-    except (PipelineError, SettingsError, OSError) as error:
+    except (PipelineError, SettingsError, OSError, SafetensorError) as error:  # the last: a full disk, too
         _fail(str(error))
     except PyMongoError as error:
         # The driver's message may quote the URI with its password.

@@ -8,14 +8,15 @@ from multiprocessing.connection import Connection
 from typing import Literal
 
 from pymongo.errors import PyMongoError
+from safetensors import SafetensorError
 
 from event_detection_pipeline.errors import PipelineError
 from event_detection_pipeline_tests.faults.operations import OPERATIONS, Operation
 from event_detection_pipeline_tests.faults.world import World
 from event_detection_pipeline_tests.sudden_death import Fate
 
-# Longer than any operation waits for a server.
-PATIENCE_SECONDS = 150.0
+# Longer than any operation waits for a server, or takes on a machine that does twenty other things.
+PATIENCE_SECONDS = 900.0
 
 Ending = Literal["finished", "gave up", "died", "crashed", "hung"]
 
@@ -116,7 +117,7 @@ def _live(
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
     try:
         OPERATIONS[name].run(world, uri, number, lambda what: pipe.send(("promised", what, 0)))
-    except (PipelineError, PyMongoError, OSError) as error:
+    except (PipelineError, PyMongoError, OSError, SafetensorError) as error:
         # What the command line tells people in one line.
         pipe.send(("gave up", f"{type(error).__name__}: {error}", fate.changes))
     except Exception as error:
