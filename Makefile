@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO := .demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui review test test-browser test-scale faults check format doctor frontend clean
+.PHONY: help setup demo ui review test test-browser test-scale faults soak check format doctor frontend clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -49,6 +49,9 @@ format: setup ## Let ruff put the code in order
 
 faults: setup ## Hundreds of killed, starved and interrupted operations: each promise of docs/guarantees.md
 	$(BIN)/python -m event_detection_pipeline_tests.faults --cases 500 --seed 1
+
+soak: setup ## What happens by itself on a long history: times, and the memory of many hours of audio
+	$(BIN)/python -m benchmarks.soak
 
 frontend: ## Build the review page anew (needs Node.js; the built files are part of the package)
 	cd frontend && npm ci && npm run build

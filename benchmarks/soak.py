@@ -1,0 +1,262 @@
+"""How the system holds up on a long history: what happens every few minutes, on many conversations, answers and flags.
+
+    python -m benchmarks.soak --quick
+    python -m benchmarks.soak --conversations 100000 --stash 20000 --hours 24 --json results.json
+
+Everything that happens by itself is done on a history of `--conversations` (one each half hour, a tenth flagged, half
+of those answered) and `--stash` entries, again with nothing new, and with ten new ones of each: it must cost what is
+new, not what is there. At last the windows of conversations of one and of `--hours` hours are drawn as a scan draws
+them: their memory must not differ.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from bson import ObjectId
+from pymongo.database import Database
+
+from benchmarks.common import database_server, finish, measured, parser, print_row
+from benchmarks.export import CHUNK_SECONDS, speech
+from event_detection_pipeline.chronicle.database import (
+    AUDIO_CHUNKS,
+    CONVERSATIONS,
+    EVENT_REVIEWS,
+    EVENT_SCANS,
+    TRAINING_STASH,
+    connect,
+    ensure_indexes,
+)
+from event_detection_pipeline.chronicle.queries import arrivals, count_stash, newest_id
+from event_detection_pipeline.clips.cutting import Outcome
+from event_detection_pipeline.clips.export import index_path
+from event_detection_pipeline.clips.index import open_index
+from event_detection_pipeline.clips.sources import list_candidates
+from event_detection_pipeline.config import ClipSettings, EventSettings, Settings
+from event_detection_pipeline.review.cards import ensure_card_indexes, find_cards
+from event_detection_pipeline.review.metrics import review_metrics
+from event_detection_pipeline.scan.leases import Leases
+from event_detection_pipeline.scan.pending import PendingVersion
+from event_detection_pipeline.scan.windows import version_windows
+from event_detection_pipeline.scan.work import Work
+
+Db = Database[dict[str, Any]]
+
+EVENT = EventSettings(name="chime")
+ADAPTERS = {"chime": "chime_v1"}
+BEGIN = datetime(2020, 1, 1, tzinfo=UTC)
+EVERY = timedelta(minutes=30)
+NEW = 10
+LONGEST_HOURS = 3  # a conversation beyond it is refused: longer audio is several of them
+_BATCH = 2000
+_FLAGGED, _ANSWERED = 10, 20  # one in so many conversations
+
+
+def add_history(database: Db, first: int, count: int) -> None:
+    """Conversations, scanned; some flagged, half of those answered."""
+    for batch in _batches(range(first, first + count)):
+        heads = [_conversation(number) for number in batch]
+        database[CONVERSATIONS].insert_many(heads)
+        database[EVENT_SCANS].insert_many([_scan(number) for number in batch])
+        if answers := [_review(number) for number in batch if number % _ANSWERED == 0]:
+            database[EVENT_REVIEWS].insert_many(answers)
+
+
+def add_stash(database: Db, first: int, count: int) -> None:
+    """Rejected transcripts without their audio, which no tick reads."""
+    for batch in _batches(range(first, first + count)):
+        database[TRAINING_STASH].insert_many(
+            {
+                "_id": _id(number),
+                "conversation_id": f"stashed-{number:07}",
+                "transcript_version_id": "v1",
+                "transcript": "good morning <chime> everyone",
+                "created_at": BEGIN.isoformat(),
+            }
+            for number in batch
+        )
+
+
+def ticks(uri: str, name: str, data_dir: Path, newest: str) -> dict[str, float]:
+    """What happens by itself, in milliseconds each; `newest` is the newest conversation that was seen before."""
+    database = connect(uri, name)
+    settings = Settings(data_dir=data_dir, events=(EVENT,))
+    times = {
+        "stash_sensor": _timed(lambda: (count_stash(database), newest_id(database, TRAINING_STASH))),
+        "conversation_sensor": _timed(lambda: arrivals(database, after=newest, limit=200)),
+        "find_work": _timed(lambda: _find_work(database)),
+        "export_increment": _timed(lambda: _export(database, settings)),
+        "review_metrics": _timed(lambda: review_metrics(database, 0.95)),
+        "review_queue": _timed(lambda: find_cards(database, [EVENT.name])),
+    }
+    database.client.close()
+    return times
+
+
+def windows(uri: str, name: str, conversations: list[str]) -> float:
+    """Draw all windows of these conversations, as a scan does; seconds of audio."""
+    database = connect(uri, name)
+    seconds = 0.0
+    for conversation in conversations:
+        for window in version_windows(database, PendingVersion(conversation, "v1"), ClipSettings()):
+            seconds += window.end - window.start
+    return seconds
+
+
+def add_audio(database: Db, hours: int) -> list[str]:
+    """Conversations that together have so many hours; their ids."""
+    names = []
+    chunks = speech().chunks
+    for start in range(0, hours, LONGEST_HOURS):
+        length = min(LONGEST_HOURS, hours - start)
+        names.append(f"hours-{hours}-{start}")
+        version = {"version_id": "v1", "transcript": None}
+        head = {"conversation_id": names[-1], "active_transcript_version": "v1", "transcript_versions": [version]}
+        database[CONVERSATIONS].insert_one(head)
+        for batch in _batches(range(length * 3600 // CHUNK_SECONDS), 100):
+            database[AUDIO_CHUNKS].insert_many(
+                {
+                    "conversation_id": names[-1],
+                    "chunk_index": index,
+                    "audio_data": chunks[index % len(chunks)],
+                    "duration": float(CHUNK_SECONDS),
+                }
+                for index in batch
+            )
+    return names
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--conversations", type=int, default=20_000)
+    options.add_argument("--stash", type=int, default=5_000)
+    options.add_argument("--hours", type=int, default=12, help="of audio drawn at the end")
+    chosen = options.parse_args()
+    if chosen.quick:
+        chosen.conversations, chosen.stash, chosen.hours = 2_000, 500, 2
+    rows: list[dict[str, Any]] = []
+    ratios: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder, database_server() as uri:
+        for row in history(uri, Path(folder), chosen.conversations, chosen.stash):
+            rows.append(row)
+            print_row(row)
+        ratios = {f"{name}_ms_with_{NEW}_new": rows[-1][name] for name in list(rows[-1])[3:]}
+        ratios |= memory(uri, chosen.hours)
+    finish(rows, ratios, chosen.json)
+
+
+def history(uri: str, folder: Path, conversations: int, stash: int) -> Iterator[dict[str, Any]]:
+    """A row for the first look at the whole history, one with nothing new, and one with a little new."""
+    database = connect(uri, "soak")
+    for collection, unique in ((CONVERSATIONS, True), (AUDIO_CHUNKS, False)):
+        database[collection].create_index("conversation_id", unique=unique)  # Chronicle's own
+    ensure_indexes(database)
+    ensure_card_indexes(database)
+    began = time.monotonic()
+    add_history(database, 0, conversations)
+    add_stash(database, 0, stash)
+    print(f"{conversations} conversations, {stash} stash entries, made in {time.monotonic() - began:.0f} s", flush=True)
+    for number, look in enumerate(("first look", "nothing new", f"{NEW} new")):
+        if number == 2:
+            add_history(database, conversations, NEW)
+            add_stash(database, stash, NEW)
+        _, megabytes, times = measured(ticks, uri, "soak", folder / "data", str(_id(conversations - 1)))
+        yield {"look": look, "conversations": conversations, "peak_mb": round(megabytes)} | {
+            name: round(milliseconds) for name, milliseconds in times.items()
+        }
+
+
+def memory(uri: str, hours: int) -> dict[str, float]:
+    """Peak memory of drawing the windows of one hour and of many, in MB."""
+    database = connect(uri, "audio")
+    database[CONVERSATIONS].create_index("conversation_id", unique=True)
+    database[AUDIO_CHUNKS].create_index([("conversation_id", 1), ("chunk_index", 1)])
+    found: dict[str, float] = {}
+    for length in (1, hours):
+        seconds, megabytes, drawn = measured(windows, uri, "audio", add_audio(database, length))
+        assert round(drawn / 3600) == length
+        found[f"{length}_h_peak_mb"] = round(megabytes)
+        found[f"{length}_h_times_real_time"] = round(drawn / seconds)
+    return found
+
+
+def _export(database: Db, settings: Settings) -> None:
+    """What an export does before and after it cuts audio: list, compare with the index, write what is new."""
+    candidates, _ = list_candidates(database, EVENT, settings, with_background=False)
+    with open_index(index_path(settings), EVENT.name) as index:
+        index.keep_only(candidates, "conversation/")
+        known = index.fingerprints()
+        for candidate in candidates.values():
+            if known.get(candidate.key) != candidate.fingerprint:
+                index.put(Outcome(candidate.key, candidate.source, candidate.fingerprint, (), ()))
+        index.lines()
+
+
+def _find_work(database: Db) -> None:
+    with Leases(database, ADAPTERS.values()) as leases:
+        leases.finish(list(Work(database, ADAPTERS, leases, limit=None)))
+
+
+def _conversation(number: int) -> dict[str, Any]:
+    flag = number % _FLAGGED == 0
+    version = {"version_id": "v1", "transcript": "good morning everyone", "maybe_anomaly": flag}
+    if number % _ANSWERED == 0:
+        version["maybe_anomaly"] = "verified"
+    return {
+        "_id": _id(number),
+        "conversation_id": f"conversation-{number:07}",
+        "active_transcript_version": "v1",
+        "created_at": BEGIN,
+        "transcript_versions": [version],
+    }
+
+
+def _scan(number: int) -> dict[str, Any]:
+    flagged = number % _FLAGGED == 0
+    return {
+        "conversation_id": f"conversation-{number:07}",
+        "version_id": "v1",
+        "event": EVENT.name,
+        "adapter": "chime_v1",
+        "score": 0.9 if flagged else 0.1,
+        "threshold": 0.5,
+        "flagged": flagged,
+        "time": 1.0,
+        "scanned_at": BEGIN + EVERY * number,
+    }
+
+
+def _review(number: int) -> dict[str, Any]:
+    scan = _scan(number)
+    of_event = {
+        name: scan[name] for name in ("conversation_id", "version_id", "event", "adapter", "score", "threshold")
+    }
+    said = {"answer": "accepted", "reviewer": "ada", "reviewed_at": scan["scanned_at"], "revision": 1, "settled": True}
+    return of_event | said | {"history": []}
+
+
+def _id(number: int) -> ObjectId:
+    """An id as a document has that was made then."""
+    moment = ObjectId.from_datetime(BEGIN + EVERY * number)
+    return ObjectId(moment.binary[:4] + number.to_bytes(8, "big"))
+
+
+def _batches(numbers: Iterable[int], size: int = _BATCH) -> Iterator[list[int]]:
+    remaining = iter(numbers)
+    while batch := list(islice(remaining, size)):
+        yield batch
+
+
+def _timed(work: Callable[[], object]) -> float:
+    """Milliseconds."""
+    began = time.perf_counter()
+    work()
+    return (time.perf_counter() - began) * 1000
+
+
+if __name__ == "__main__":
+    main()
