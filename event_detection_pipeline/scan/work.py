@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -25,6 +25,8 @@ RECENT = timedelta(days=7)
 SWEEP = 500
 
 _BATCH = 200  # conversations read at a time
+_FIRST_SPAN = timedelta(days=1)  # that the first of them are looked for in
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _LEASED_AT_ONCE = 8  # versions: few enough that two scans share even a short list
 
 
@@ -66,18 +68,21 @@ class Work:
 
     def __iter__(self) -> Iterator[PendingVersion]:
         yield from self._abandoned()
-        newest = self._newest()
-        if newest is None:
+        oldest = self._oldest()
+        if oldest is None:
             return
-        progress = self._load(newest)
-        recent = ObjectId.from_datetime(progress["newest"].generation_time - RECENT)
-        for heads in self._walk({"$gt": recent}):
+        progress = self._load(oldest)
+        newest = progress["newest"]
+        # A wrong clock may have made the newest id one of the future.
+        recent = _id_at(min(newest.generation_time, datetime.now(UTC)) - RECENT)
+        for heads in self._walk(None, recent):
+            newest = max(newest, heads[0]["_id"])
             yield from self._pending(heads)
             if self._left == 0:
                 return
         self._save({"$max": {"newest": newest}})
         swept = 0
-        for heads in self._walk({"$lt": progress["position"] or recent}):
+        for heads in self._walk(progress["position"] or recent, oldest):
             yield from self._pending(heads)
             if self._left == 0:
                 return
@@ -99,20 +104,26 @@ class Work:
             gone = [version for version in batch if version not in pending]
             self._leases.finish(self._leases.take(gone))
 
-    def _walk(self, ids: dict[str, ObjectId]) -> Iterator[Sequence[Document]]:
-        """Heads in batches, newest first. A query each, because no cursor lives as long as a scan can take."""
-        while True:
+    def _walk(self, below: ObjectId | None, first: ObjectId) -> Iterator[Sequence[Document]]:
+        """Heads in batches, newest first, from `below` down to `first`.
+
+        A query each, because no cursor lives as long as a scan can take; and each over a stretch of time that holds
+        about a batch, because not every server reads an index backwards without reading all of it.
+        """
+        span = _FIRST_SPAN
+        while below is None or below > first:
+            above = max(first, _id_at((below.generation_time if below else datetime.now(UTC)) - span))
+            ids = {"$gte": above} | ({"$lt": below} if below else {})
             heads = patiently(
                 self._database,
-                lambda query={"_id": dict(ids)}: list(
-                    self._conversations.find(query, HEAD).sort("_id", DESCENDING).limit(_BATCH)
+                lambda query={"_id": ids}: list(
+                    self._conversations.find(query, HEAD).sort("_id", DESCENDING).limit(_BATCH).hint("_id_")
                 ),
             )
             if heads:
                 yield heads
-            if len(heads) < _BATCH:
-                return
-            ids = ids | {"$lt": heads[-1]["_id"]}
+            full = len(heads) == _BATCH
+            below, span = (heads[-1]["_id"], span / 2) if full else (above, span * 2)
 
     def _pending(self, heads: Sequence[Document]) -> Iterator[PendingVersion]:
         examined = examine(self._database, heads, self._adapters)
@@ -135,20 +146,22 @@ class Work:
                 self._left -= len(pending)
             yield from pending
 
-    def _newest(self) -> ObjectId | None:
+    def _oldest(self) -> ObjectId | None:
         # Ids of another type than Chronicle's would not compare with these.
-        query = {"_id": {"$lt": ObjectId("f" * 24)}}
-        head = patiently(
-            self._database, lambda: self._conversations.find_one(query, {"_id": 1}, sort=[("_id", DESCENDING)])
+        query = {"_id": {"$gte": ObjectId("0" * 24)}}
+        found = patiently(
+            self._database, lambda: list(self._conversations.find(query, {"_id": 1}).sort("_id").limit(1).hint("_id_"))
         )
-        return head["_id"] if head else None
+        return found[0]["_id"] if found else None
 
-    def _load(self, newest: ObjectId) -> Document:
+    def _load(self, oldest: ObjectId) -> Document:
         """Where the last scan for these adapters stopped."""
         progress = self._database[EVENT_SCAN_PROGRESS]
         found = patiently(self._database, lambda: progress.find_one(self._progress))
         if found:
             return found
+        heads = next(self._walk(None, oldest), None)
+        newest = heads[0]["_id"] if heads else oldest
         fresh = self._progress | {"newest": newest, "position": None, "complete": False}
         patiently(self._database, lambda: progress.replace_one({"_id": self._progress["_id"]}, fresh, upsert=True))
         return fresh
@@ -156,3 +169,8 @@ class Work:
     def _save(self, update: dict[str, Any]) -> None:
         # Matches only while these adapters are the current ones; of several scans at once any one's place will do.
         patiently(self._database, lambda: self._database[EVENT_SCAN_PROGRESS].update_one(self._progress, update))
+
+
+def _id_at(moment: datetime) -> ObjectId:
+    """Below every id that was made then or later; no ObjectId is older than 1970."""
+    return ObjectId.from_datetime(max(moment, _EPOCH))

@@ -21,7 +21,7 @@ from event_detection_pipeline_tests.scan.documents import (
     work_of,
 )
 
-NOW = datetime(2026, 11, 1, tzinfo=UTC)
+NOW = datetime(2020, 11, 1, tzinfo=UTC)
 LONG_AGO = NOW - 3 * RECENT
 
 
@@ -135,6 +135,20 @@ class Commands(CommandListener):
     def succeeded(self, event: object) -> None: ...
 
     def failed(self, event: object) -> None: ...
+
+
+def test_gaps_crowds_and_wrong_clocks_hide_no_conversation(chronicle: Db, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "_BATCH", 3)
+    moments = [datetime(1970, 1, 1, tzinfo=UTC), datetime(2001, 5, 5, tzinfo=UTC)]
+    moments += [LONG_AGO] * 10 + [LONG_AGO + timedelta(seconds=1)] * 2
+    moments += [NOW, datetime(2090, 1, 1, tzinfo=UTC)]
+    for number, moment in enumerate(moments):
+        save_conversation(chronicle, str(number), _id=id_of(moment))
+    found = work_of(chronicle)
+    assert sorted(found, key=int) == [str(number) for number in range(len(moments))]
+    scan_all(chronicle, found)
+    save_conversation(chronicle, "new", _id=id_of(datetime.now(UTC)))
+    assert work_of(chronicle) == ["new"]
 
 
 def test_flags_that_chronicle_overwrote_are_set_again_but_no_answer_is(chronicle: Db) -> None:
