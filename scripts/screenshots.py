@@ -15,22 +15,23 @@ GRAPH = "assets"
 # Name of the picture: page, height in pixels (a page's own scrolling would cut off what is below).
 PAGES = {
     GRAPH: ("/asset-groups", 860),
-    "training_clips": ("/assets/training_clips", 1650),
-    "training_manifest": ("/assets/training_manifest", 1450),
-    "candidate_adapter": ("/assets/candidate_adapter", 1450),
-    "adapter_evaluation": ("/assets/adapter_evaluation", 1650),
+    "training_clips": ("/assets/training_clips", 1800),
+    "training_manifest": ("/assets/training_manifest", 1900),
+    "candidate_adapter": ("/assets/candidate_adapter", 1300),
+    "adapter_evaluation": ("/assets/adapter_evaluation", 1610),
     "promoted_adapter": ("/assets/promoted_adapter", 1100),
-    "anomaly_flags": ("/assets/anomaly_flags", 1450),
+    "anomaly_flags": ("/assets/anomaly_flags", 1700),
     "review_metrics": ("/assets/review_metrics", 1300),
     "checks": ("/assets/training_manifest?view=checks", 1000),
     "automation": ("/automation", 800),
     "jobs": ("/jobs", 640),
 }
+README = (GRAPH, "adapter_evaluation", "checks", "automation")
 WIDTH, GRAPH_WIDTH = 1600, 2300  # pixels; narrower, the graph's nodes have only names
-SETTLE_MILLISECONDS = 6000  # the graph is laid out by a worker after the page has loaded
+SETTLE_MILLISECONDS = 10_000  # the graph is laid out by a worker after the page has loaded
 POLL_MILLISECONDS = 5000
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")
-COLOURS = 128  # of a picture; enough for a page, and a third of the bytes
+COLOURS = 256  # of a picture; enough for a page, and half the bytes
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=Path("docs/images"))
     parser.add_argument("--url", default="http://127.0.0.1:3000")
     parser.add_argument("--launch", metavar="JOB", help="start this job in the Launchpad first, and wait for it")
-    parser.add_argument("--only", nargs="+", choices=PAGES, default=list(PAGES))
+    parser.add_argument("--only", nargs="+", choices=PAGES, default=README, help="other pages than the README's")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:

@@ -64,7 +64,13 @@ def _metadata(adapters: AdapterStore, event: str, decision: Decision) -> dict[st
         metadata["folder"] = dg.MetadataValue.path(adapters.path(promoted))
         metadata["history"] = table(
             [
-                {"when": one.at, "from": one.previous or "none", "to": one.promoted, "who": one.by, "why": one.reason}
+                {
+                    "when (UTC)": one.at[:16].replace("T", " "),
+                    "from": one.previous or "none",
+                    "to": one.promoted,
+                    "who": one.by,
+                    "why": one.reason,
+                }
                 for one in adapters.promotions(event)[-EXAMPLES:]
             ]
         )
