@@ -1,0 +1,19 @@
+"""docs/guarantees.md names tests that exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+TEXT = (TESTS.parent / "docs" / "guarantees.md").read_text(encoding="utf-8")
+NAMED = re.findall(r"`((?:[\w/]+/)?\w+\.py)(?:::(test_\w+))?`", TEXT)
+
+
+@pytest.mark.parametrize(("file", "test"), NAMED)
+def test_what_the_table_names_is_there(file: str, test: str) -> None:
+    assert f"def {test}" in (TESTS / file).read_text(encoding="utf-8")
+
+
+def test_the_table_names_tests() -> None:
+    assert len(NAMED) > 15
