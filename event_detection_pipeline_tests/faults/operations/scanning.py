@@ -23,6 +23,7 @@ from event_detection_pipeline_tests.sounds import encode, tone
 # One adapter that flags whatever it hears, and one that flags nothing.
 THRESHOLDS = {"chime_v1": 0.0, "sneeze_v1": 1.0}
 _ADAPTERS = {"chime": "chime_v1", "sneeze": "sneeze_v1"}
+_FLAGS = {"accepted": "verified", "rejected": "rejected"}
 _NEW = [f"c{number}" for number in range(4)]
 _ANSWERED = {"yes": "verified", "no": "rejected", "elsewhere": "verified"}
 
@@ -76,18 +77,18 @@ class Scanning:
 
 
 def _changed_answers(database: Db) -> Iterator[str]:
-    for id_, flag in _ANSWERED.items():
+    """Also of what a person answered while the scan was listening to it."""
+    reviews = {one["conversation_id"]: one["answer"] for one in database[EVENT_REVIEWS].find()}
+    meanwhile = {id_: _FLAGS[reviews[id_]] for id_ in _NEW if id_ in reviews}
+    for id_, flag in (_ANSWERED | meanwhile).items():
         if (found := version_of(database, id_)["maybe_anomaly"]) != flag:
             yield f"{id_} was answered, and its flag is {found}"
 
 
 def _not_heard(database: Db, id_: str) -> Iterator[str]:
+    if database[EVENT_REVIEWS].find_one({"conversation_id": id_}):
+        return  # a person was quicker
     flag = version_of(database, id_)["maybe_anomaly"]
-    review = database[EVENT_REVIEWS].find_one({"conversation_id": id_})
-    if review:  # a person was quicker
-        if flag != {"accepted": "verified", "rejected": "rejected"}[review["answer"]]:
-            yield f"{id_} was {review['answer']} meanwhile, and its flag is {flag}"
-        return
     found = {one["event"]: one["flagged"] for one in database[EVENT_SCANS].find({"conversation_id": id_})}
     if found != {"chime": True, "sneeze": False}:
         yield f"{id_} has the scores {found}"
