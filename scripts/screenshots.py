@@ -35,7 +35,7 @@ COLOURS = 256  # of a picture; enough for a page, and half the bytes
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, default=Path("docs/images"))
     parser.add_argument("--url", default="http://127.0.0.1:3000")
     parser.add_argument("--launch", metavar="JOB", help="start this job in the Launchpad first, and wait for it")

@@ -45,7 +45,7 @@ def decide(found: Sequence[tuple[str, bool]], seen: Seen) -> Decision:
     ready = [id_ for id_, transcribed in found if transcribed]
     unfinished = [id_ for id_, transcribed in found if not transcribed]
     if not ready:
-        return Decision(None, "", f"no new transcript; {len(unfinished)} conversations wait for theirs")
+        return Decision(None, "", f"no new transcript; conversations that wait for theirs: {len(unfinished)}")
     key = hashlib.sha256("\n".join(ready).encode()).hexdigest()[:12]
     newest = max(seen.newest, found[0][0])
     return Decision(Seen(newest, unfinished), f"conversations-{key}", f"{len(ready)} new transcripts")

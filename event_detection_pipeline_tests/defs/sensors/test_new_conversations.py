@@ -22,7 +22,7 @@ def test_a_new_transcript_starts_a_scan() -> None:
 
 def test_a_conversation_without_a_transcript_waits_for_it() -> None:
     assert decide([("b", False)], Seen("a")).seen is None
-    assert decide([("b", False)], Seen("a")).reason == "no new transcript; 1 conversations wait for theirs"
+    assert decide([("b", False)], Seen("a")).reason == "no new transcript; conversations that wait for theirs: 1"
 
 
 def test_what_was_unfinished_at_a_request_starts_a_scan_when_it_is_finished() -> None:
