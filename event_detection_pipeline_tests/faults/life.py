@@ -66,13 +66,11 @@ class Life:
         self._process = _CONTEXT.Process(target=_live, args=arguments, daemon=True)
         self._process.start()
         there.close()
+        self._pipe.poll(PATIENCE_SECONDS)  # the first one waits for all that is imported
         self._began = time.monotonic()
-        self._pipe.poll(PATIENCE_SECONDS)
-        self._killed = False
 
     def kill(self) -> None:
         """SIGKILL."""
-        self._killed = True
         self._process.kill()
 
     @property
