@@ -104,6 +104,8 @@ def run(uri: str, sizes: tuple[int, ...]) -> Iterator[dict[str, Any]]:
         client: MongoClient[dict[str, Any]] = MongoClient(uri, event_listeners=[load])
         database = client[f"versions_{size}"]
         database[CONVERSATIONS].create_index("conversation_id", unique=True)
+        # MongoDB finds a range of `_id` by the index that it always has; the embedded server needs one to be made.
+        database[CONVERSATIONS].create_index([("_id", 1), ("conversation_id", 1)])
         ensure_indexes(database)
         begun = time.perf_counter()
         fill(database, size)

@@ -68,11 +68,10 @@ class Work:
 
     def __iter__(self) -> Iterator[PendingVersion]:
         yield from self._abandoned()
-        oldest = self._oldest()
-        if oldest is None:
+        progress = self._load()
+        if progress is None:
             return
-        progress = self._load(oldest)
-        newest = progress["newest"]
+        newest, oldest = progress["newest"], progress["oldest"]
         # A wrong clock may have made the newest id one of the future.
         recent = _id_at(min(newest.generation_time, datetime.now(UTC)) - RECENT)
         for heads in self._walk(None, recent):
@@ -90,7 +89,7 @@ class Work:
             swept += len(heads)
             if progress["complete"] and swept >= SWEEP:
                 return
-        self._save({"$set": {"position": None, "complete": True}})
+        self._save({"$set": {"position": None, "complete": True, "oldest": self._oldest() or oldest}})
 
     def _abandoned(self) -> Iterator[PendingVersion]:
         held = self._leases.abandoned()
@@ -117,7 +116,7 @@ class Work:
             heads = patiently(
                 self._database,
                 lambda query={"_id": ids}: list(
-                    self._conversations.find(query, HEAD).sort("_id", DESCENDING).limit(_BATCH).hint("_id_")
+                    self._conversations.find(query, HEAD).sort("_id", DESCENDING).limit(_BATCH)
                 ),
             )
             if heads:
@@ -150,19 +149,22 @@ class Work:
         # Ids of another type than Chronicle's would not compare with these.
         query = {"_id": {"$gte": ObjectId("0" * 24)}}
         found = patiently(
-            self._database, lambda: list(self._conversations.find(query, {"_id": 1}).sort("_id").limit(1).hint("_id_"))
+            self._database, lambda: list(self._conversations.find(query, {"_id": 1}).sort("_id").limit(1))
         )
         return found[0]["_id"] if found else None
 
-    def _load(self, oldest: ObjectId) -> Document:
-        """Where the last scan for these adapters stopped."""
+    def _load(self) -> Document | None:
+        """Where the last scan for these adapters stopped; None where there is no conversation at all."""
         progress = self._database[EVENT_SCAN_PROGRESS]
         found = patiently(self._database, lambda: progress.find_one(self._progress))
         if found:
             return found
+        oldest = self._oldest()
+        if oldest is None:
+            return None
         heads = next(self._walk(None, oldest), None)
         newest = heads[0]["_id"] if heads else oldest
-        fresh = self._progress | {"newest": newest, "position": None, "complete": False}
+        fresh = self._progress | {"newest": newest, "oldest": oldest, "position": None, "complete": False}
         patiently(self._database, lambda: progress.replace_one({"_id": self._progress["_id"]}, fresh, upsert=True))
         return fresh
 
