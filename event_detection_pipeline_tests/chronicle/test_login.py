@@ -1,7 +1,6 @@
 """A server that wants a login: who has none is told so without a password, who may only read is told when writing."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from pymongo import MongoClient
