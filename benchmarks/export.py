@@ -130,8 +130,9 @@ def _add_entry(database: Database[dict[str, Any]], number: int, seconds: int, ra
 def ours(uri: str, name: str, data_dir: Path) -> int:
     """Export, and write the manifest; the number of clips."""
     settings = Settings(data_dir=data_dir, events=(EVENT,))
-    export_clips(connect(uri, name), settings, EVENT)
-    return len(write_training_manifest(settings, EVENT, min_samples=0).clips)
+    report = export_clips(connect(uri, name), settings, EVENT)
+    write_training_manifest(settings, EVENT, min_samples=0)
+    return len(report.lines)
 
 
 def naive(uri: str, name: str, data_dir: Path, entries: int) -> int:

@@ -1,5 +1,5 @@
-"""The labelled set that recipes, training and scans are compared on: speech with a door chime, with near misses of it,
-and with neither.
+"""The labelled set that recipes, training and scans are compared on: speech with a door chime, with another sound of
+the household or a near miss of the chime, and with neither.
 
 Nothing of the test is heard in training: its speakers are others (those of the demo's unreviewed conversations), and no
 sound is ever the same twice. A user's recordings take the place of the synthesised sounds where a folder is given:
@@ -19,7 +19,14 @@ from event_detection_pipeline.clips.mixing import loudest
 from event_detection_pipeline.clips.splits import Split
 from event_detection_pipeline.clips.wav import keep_wav
 from event_detection_pipeline.config import EventSettings
-from event_detection_pipeline.demo.conversations import Composition, Counts, DemoConversation, Role, compose
+from event_detection_pipeline.demo.conversations import (
+    OTHER_SOUNDS,
+    Composition,
+    Counts,
+    DemoConversation,
+    Role,
+    compose,
+)
 from event_detection_pipeline.demo.sounds import EVENT_SOUND, NEAR_MISSES, SOUNDS, Samples, Synthesiser
 
 EVENT = EventSettings(name="chime", source_tag="<chime>", target_token="CHIME_DETECTED")
@@ -28,6 +35,8 @@ LONGEST_RECORDING = 3.0  # seconds, of its loudest part
 VALIDATION_EVERY = 4  # of the training half's conversations
 
 Sounds = Mapping[str, Synthesiser]
+ALL_SOUNDS: Sounds = SOUNDS | NEAR_MISSES
+ALL_OTHERS = (*OTHER_SOUNDS, *NEAR_MISSES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +61,9 @@ def labelled_clips(folder: Path, size: Size, *, seed: int = 0, recordings: Path 
     seen: Counter[str] = Counter()
     halves: tuple[tuple[Role, Counts], ...] = (("stash", size.training), ("live", size.test))
     for role, counts in halves:
-        sounds, others = _recorded(recordings, role) if recordings else (SOUNDS | NEAR_MISSES, tuple(NEAR_MISSES))
+        sounds, others = (
+            _recorded(recordings, role) if recordings else (SOUNDS | NEAR_MISSES, (*OTHER_SOUNDS, *NEAR_MISSES))
+        )
         for conversation in _of_role(role, counts, seed, sounds, others):
             kind = _kind(conversation)
             seen[kind] += 1

@@ -31,18 +31,22 @@ FALSE_ALARM_RATE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to make a detector: an adapter, the probe on frozen states, or the base model as it is."""
+    """How to make a detector: an adapter, the probe on frozen states, both together, or the base model as it is."""
 
     lora: LoraSettings = field(default_factory=LoraSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
-    detector: Literal["adapter", "probe", "bare"] = "adapter"
+    detector: Literal["adapter and probe", "adapter", "probe", "bare"] = "adapter and probe"
 
 
 RECIPES: Mapping[str, Recipe] = {
     "default": Recipe(),
+    "adapter alone": Recipe(detector="adapter"),
+    "probe alone": Recipe(detector="probe"),
+    "bare model": Recipe(detector="bare"),
     "original": Recipe(
         LoraSettings(rank=64, alpha=64, part="both", adapt_from_layer=0, target_modules=("q_proj", "v_proj")),
         TrainingSettings(learning_rate=1e-4, weight_decay=0.001, marker_weight=1.0),
+        detector="adapter",
     ),
     "whole encoder": Recipe(LoraSettings(adapt_from_layer=0)),
     "last layer": Recipe(LoraSettings(adapt_from_layer=3)),
@@ -55,10 +59,8 @@ RECIPES: Mapping[str, Recipe] = {
     "augmented": Recipe(training=TrainingSettings(augmented_copies=2)),
     "balanced": Recipe(training=TrainingSettings(event_share=0.5)),
     "hard negatives x2": Recipe(training=TrainingSettings(hard_negative_weight=2.0)),
-    "probe": Recipe(detector="probe"),
-    "bare model": Recipe(detector="bare"),
 }
-QUICK_RECIPES = ("default", "probe")
+QUICK_RECIPES = ("default", "probe alone")
 
 
 def run_recipe(recipe: Recipe, manifest: Path, base_model: Path) -> dict[str, float]:
@@ -67,27 +69,27 @@ def run_recipe(recipe: Recipe, manifest: Path, base_model: Path) -> dict[str, fl
     from event_detection_pipeline.adapters.device import choose_compute
     from event_detection_pipeline.adapters.marker import marker_of
     from event_detection_pipeline.adapters.metrics import average_precision
-    from event_detection_pipeline.adapters.probe import fit, pooled_states
+    from event_detection_pipeline.adapters.probe import fit, joined, pooled_states
     from event_detection_pipeline.adapters.scoring import score_examples
-    from event_detection_pipeline.adapters.train import train_adapter
+    from event_detection_pipeline.adapters.train import first_adapted_layer, train_adapter
     from event_detection_pipeline.adapters.whisper import load_whisper
 
     splits, _ = load_examples(read_manifest(manifest, source_tag=EVENT.source_tag), EVENT)
     whisper = load_whisper(str(base_model), choose_compute())
     marker = marker_of(whisper.tokenizer, EVENT.target_token)
-    steps = 0
-    if recipe.detector == "probe":
-        both = [*splits["train"], *splits["validation"]]
-        probe = fit(pooled_states(whisper, both), [one.contains_event for one in both])
-        scores = probe.scores(pooled_states(whisper, splits["test"]))
-    else:
-        model: Any = whisper.model
-        if recipe.detector == "adapter":
-            trained = train_adapter(
-                whisper, marker, splits["train"], splits["validation"], lora=recipe.lora, settings=recipe.training
-            )
-            model, steps = trained.model, trained.steps
-        scores = [found.score for found in score_examples(model, whisper, marker, splits["test"])]
+    layers = len(whisper.model.trimmed_encoder.layers)
+    depth = first_adapted_layer(recipe.lora, layers) or layers
+    training = [*splits["train"], *splits["validation"]] if recipe.detector == "probe" else splits["train"]
+    probe = fit(pooled_states(whisper, training, depth), [one.contains_event for one in training], depth)
+    known = probe.scores(pooled_states(whisper, splits["test"], depth))
+    model, steps = whisper.model, 0
+    if "adapter" in recipe.detector:
+        trained = train_adapter(
+            whisper, marker, splits["train"], splits["validation"], lora=recipe.lora, settings=recipe.training
+        )
+        model, steps = trained.model, trained.steps
+    heard = [found.score for found in score_examples(model, whisper, marker, splits["test"])]
+    scores = {"adapter and probe": joined(heard, known), "probe": known}.get(recipe.detector, heard)
     truth = [one.contains_event for one in splits["test"]]
     return {
         "average_precision": average_precision(truth, scores) or 0.0,
@@ -142,8 +144,8 @@ def main() -> None:
             rows.append(row_of(name, runs))
             print_row(rows[-1])
     precision = {row["recipe"]: row["ap"] for row in rows}
-    rivals = [name for name in ("original", "probe") if {name, "default"} <= precision.keys()]
-    gains = {f"ap_gain_over_{name}": round(precision["default"] - precision[name], 3) for name in rivals}
+    rivals = [name for name in ("original", "probe alone", "adapter alone") if {name, "default"} <= precision.keys()]
+    gains = {f"ap_gain_over_{one.replace(' ', '_')}": round(precision["default"] - precision[one], 3) for one in rivals}
     finish(rows, gains, chosen.json)
 
 

@@ -61,7 +61,7 @@ def random_detector(device: torch.device, base_model: Path, shape: dict[str, Any
     whisper = Whisper("random", model, extractor, tokenizer, Compute(device, torch.bfloat16))
     marker = marker_of(tokenizer, EVENT.target_token)
     detection = Detection(EVENT.name, EVENT.source_tag, EVENT.target_token, "random", 0.5, "none", "", ())
-    loaded = [LoadedAdapter(f"chime{n}_v1", detection, f"adapter_{n}", marker) for n in range(events)]
+    loaded = [LoadedAdapter(f"chime{n}_v1", detection, f"adapter_{n}", marker, None) for n in range(events)]
     return Detector(whisper, cast(PeftModel, adapted), loaded)
 
 

@@ -12,13 +12,13 @@ from event_detection_pipeline.adapters.evaluation_set import usable
 from event_detection_pipeline.adapters.examples import Example
 from event_detection_pipeline.adapters.marker import marker_of
 from event_detection_pipeline.adapters.metrics import Metrics, measure_examples
-from event_detection_pipeline.adapters.probe import PROBE_FILE, pooled_states, save_probe, train_probe
+from event_detection_pipeline.adapters.probe import PROBE_FILE, joined, pooled_states, save_probe, train_probe
 from event_detection_pipeline.adapters.provenance import write_conversations
 from event_detection_pipeline.adapters.release import METRICS_FILE, Detection, save_adapter, write_json
 from event_detection_pipeline.adapters.revision import base_revision
 from event_detection_pipeline.adapters.scoring import score_examples
 from event_detection_pipeline.adapters.threshold import choose_threshold, operating_curve
-from event_detection_pipeline.adapters.train import LossPoint, Workplace, train_adapter
+from event_detection_pipeline.adapters.train import LossPoint, Workplace, first_adapted_layer, train_adapter
 from event_detection_pipeline.adapters.whisper import load_whisper
 from event_detection_pipeline.clips.manifest import Clip, manifest_digest, read_manifest
 from event_detection_pipeline.clips.splits import Split
@@ -96,10 +96,18 @@ def _train_candidate(
         workplace=workplace,
     )
 
-    def scores(examples: Sequence[Example]) -> list[float]:
-        return [found.score for found in score_examples(trained.model, whisper, marker, examples)]
+    layers = len(whisper.model.trimmed_encoder.layers)
+    # What lies below the adapter runs anyway; where nothing does, the whole encoder runs once more for the probe.
+    depth = first_adapted_layer(settings.lora, layers) or layers
+    with trained.model.disable_adapter():
+        probe = train_probe(whisper, splits["train"], splits["validation"], depth, settings.evaluation)
+        known = {name: probe.scores(pooled_states(whisper, examples, depth)) for name, examples in splits.items()}
 
-    validation_scores = scores(splits["validation"])
+    def scores(split: Split) -> list[float]:
+        found = score_examples(trained.model, whisper, marker, splits[split])
+        return joined([one.score for one in found], known[split])
+
+    validation_scores = scores("validation")
     validation_truth = [example.contains_event for example in splits["validation"]]
     threshold = choose_threshold(validation_truth, validation_scores, settings.evaluation)
     detection = Detection(
@@ -114,17 +122,15 @@ def _train_candidate(
         manifest_sha256=manifest_digest(manifest),
         prompt=tuple(whisper.prompt),
         language=settings.language,
+        scorer="adapter and probe",
     )
-    with trained.model.disable_adapter():
-        probe = train_probe(whisper, splits["train"], splits["validation"], settings.evaluation)
-        probe_scores = probe.scores(pooled_states(whisper, splits["test"])) if splits["test"] else []
     confidence = settings.evaluation.confidence
     candidate = Candidate(
         folder=folder,
         detection=detection,
         validation=measure_examples(splits["validation"], validation_scores, threshold.value, confidence),
-        test=measure_examples(splits["test"], scores(splits["test"]), threshold.value, confidence),
-        probe=measure_examples(splits["test"], probe_scores, probe.threshold, confidence),
+        test=measure_examples(splits["test"], scores("test"), threshold.value, confidence),
+        probe=measure_examples(splits["test"], known["test"], probe.threshold, confidence),
         history=trained.history,
         steps=trained.steps,
         seconds=trained.seconds,

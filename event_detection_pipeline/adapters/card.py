@@ -23,18 +23,19 @@ tags: [whisper, lora, sound-event-detection]
 # {detection.event}: a Whisper adapter that writes `{detection.target_token}` where it hears the event
 
 ## Use
-Feed the decoder a known transcript and read the probability of the marker's first token at every word boundary; the
-clip has the event where the highest is at least **{detection.threshold:.4f}** (`detection.json`). For free generation
-load the `generation_config.json` of this folder: Whisper's default suppresses characters of the marker.
+Feed the decoder a known transcript and read the probability of the marker's first token at every word boundary. The
+score is the mean of the highest one's log-odds and of the probe's (`probe.safetensors`), as a probability; the clip has
+the event where it is at least **{detection.threshold:.4f}** (`detection.json`). For free generation load the
+`generation_config.json` of this folder: Whisper's default suppresses characters of the marker.
 
     event-detection detect recording.wav --adapter {candidate.folder.name.removeprefix(".").removesuffix(".draft")}
 
 ## Figures
 {_table(candidate)}
 
-The probe is logistic regression on the states of the base model's frozen encoder, trained on the same clips in seconds:
-what the base model knows already. Intervals at {settings.evaluation.confidence:.0%} confidence (Wilson for shares,
-exact Poisson for hourly rates, bootstrap by conversation for the others).
+The probe is logistic regression on the states of the encoder layers below the adapter, trained on the same clips in
+seconds: what the base model knows already. Intervals at {settings.evaluation.confidence:.0%} confidence (Wilson for
+shares, exact Poisson for hourly rates, bootstrap by conversation for the others).
 Threshold: {detection.threshold_rule}. What other thresholds give there is in `detection.json`.
 The test split has more clips that sound like the event than a day at home: its false alarms an hour are an upper guess.
 

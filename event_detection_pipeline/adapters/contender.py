@@ -54,7 +54,7 @@ def load_detector(folder: Path, compute: Compute) -> Detector:
 def adapter_on(detector: Detector, clips: EvaluationSet, confidence: float) -> Contender:
     """The detector's adapter on the clips."""
     (adapter,) = detector.adapters
-    found = score_examples(detector.model, detector.whisper, adapter.marker, clips.examples)
+    found = detector.score_examples(clips.examples)[adapter.name]
     threshold = adapter.detection.threshold
     timing = measure_timing(clips.clips, found, threshold, confidence)
     return _contender(adapter.name, clips, _scores(found), threshold, confidence, timing)
@@ -74,7 +74,7 @@ def probe_on(detector: Detector, folder: Path, clips: EvaluationSet, confidence:
     if probe is None:
         return None
     with detector.model.disable_adapter():
-        features = pooled_states(detector.whisper, clips.examples)
+        features = pooled_states(detector.whisper, clips.examples, probe.depth)
     return _contender(PROBE, clips, tuple(probe.scores(features)), probe.threshold, confidence)
 
 

@@ -1,7 +1,8 @@
 """Detectors: promoted adapters loaded on their base model, ready to score clips and to write transcripts."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import cast
 
@@ -10,10 +11,11 @@ import torch
 from peft import PeftModel
 
 from event_detection_pipeline.adapters.device import Compute
-from event_detection_pipeline.adapters.examples import decoder_input
+from event_detection_pipeline.adapters.examples import Example, decoder_input, read_wav
 from event_detection_pipeline.adapters.marker import Marker, allow_marker, marker_of
+from event_detection_pipeline.adapters.probe import PROBE_FILE, Pools, Probe, joined, load_probe
 from event_detection_pipeline.adapters.release import BrokenAdapter, Detection, read_detection
-from event_detection_pipeline.adapters.scoring import ClipScore, read_scores
+from event_detection_pipeline.adapters.scoring import BATCH_SIZE, ClipScore, read_scores
 from event_detection_pipeline.adapters.whisper import Whisper, load_whisper
 from event_detection_pipeline.config import SAMPLE_RATE
 
@@ -29,6 +31,7 @@ class LoadedAdapter:
     detection: Detection
     module_name: str  # in PEFT, where a name is part of a module's path and may hold no dot
     marker: Marker
+    probe: Probe | None  # where it has a say in the scores
 
 
 class Detector:
@@ -39,6 +42,7 @@ class Detector:
         self.adapters = tuple(adapters)
         self.model = model
         self._shared = lowest_adapted_layer(whisper)
+        self._depths = [adapter.probe.depth for adapter in adapters if adapter.probe]
 
     def score(self, clips: Sequence[np.ndarray], transcripts: Sequence[Sequence[str]]) -> dict[str, list[ClipScore]]:
         """Scores of every adapter for each clip, by adapter name: those that each adapter alone would give.
@@ -53,15 +57,43 @@ class Detector:
         inputs = [decoder_input(self.whisper, words) for words in transcripts]
         found = {}
         with torch.inference_mode():
-            states = encoder.states(self.whisper.features(clips), self._shared)
+            states, pools = self._below_adapters(clips)
             encoder.first_layer = self._shared
             try:
                 for adapter in self.adapters:
                     self.model.set_adapter(adapter.module_name)
-                    found[adapter.name] = read_scores(self.model, self.whisper, adapter.marker, states, inputs)
+                    heard = read_scores(self.model, self.whisper, adapter.marker, states, inputs)
+                    found[adapter.name] = _with_probe(heard, adapter.probe, pools) if adapter.probe else heard
             finally:
                 encoder.first_layer = None
         return found
+
+    def score_examples(self, examples: Sequence[Example]) -> dict[str, list[ClipScore]]:
+        """`score` of examples of any lengths, in their order."""
+        found: dict[str, dict[int, ClipScore]] = {adapter.name: {} for adapter in self.adapters}
+        order = sorted(range(len(examples)), key=lambda index: examples[index].bucket)
+        for _, group in groupby(order, key=lambda index: examples[index].bucket):
+            indices = list(group)
+            for start in range(0, len(indices), BATCH_SIZE):
+                batch = indices[start : start + BATCH_SIZE]
+                chosen = [examples[index] for index in batch]
+                scores = self.score([read_wav(one.audio) for one in chosen], [one.words for one in chosen])
+                for name, of_batch in scores.items():
+                    found[name].update(zip(batch, of_batch, strict=True))
+        return {name: [scores[index] for index in range(len(examples))] for name, scores in found.items()}
+
+    def _below_adapters(self, clips: Sequence[np.ndarray]) -> tuple[torch.Tensor, Pools]:
+        """The states that enter the lowest adapted layer, and what the probes are told."""
+        pools = Pools([len(clip) for clip in clips], self._depths)
+        encoder, features = self.whisper.model.trimmed_encoder, self.whisper.features(clips)
+        states = features
+        # Without adapters: a probe may go deeper than where another event's adapter begins.
+        with self.model.disable_adapter():
+            for layer, hidden in enumerate(encoder.iter_states(features, max(self._shared, *self._depths, 0))):
+                pools.add(layer, hidden)
+                if layer == self._shared:
+                    states = hidden
+        return states, pools
 
     def transcribe(self, clip: np.ndarray) -> list[str]:
         """The words of a clip without a transcript, by the bare base model, greedily. float32 mono 16 kHz, <= 30 s."""
@@ -74,6 +106,11 @@ class Detector:
             )
         (text,) = self.whisper.tokenizer.batch_decode(cast(torch.Tensor, tokens), skip_special_tokens=True)
         return text.split()
+
+
+def _with_probe(heard: Sequence[ClipScore], probe: Probe, pools: Pools) -> list[ClipScore]:
+    scores = joined([one.score for one in heard], probe.scores(pools.features(probe.depth)))
+    return [replace(one, score=score) for one, score in zip(heard, scores, strict=True)]
 
 
 def lowest_adapted_layer(whisper: Whisper) -> int:
@@ -99,6 +136,15 @@ def load_detectors(folders: Iterable[Path], compute: Compute) -> list[Detector]:
     return [_load(*base, adapters, compute) for base, adapters in by_base.items()]
 
 
+def _second_opinion(folder: Path, detection: Detection) -> Probe | None:
+    if detection.scorer == "adapter":
+        return None
+    probe = load_probe(folder / PROBE_FILE)
+    if probe is None:
+        raise BrokenAdapter(f"{folder / PROBE_FILE} is missing, which has a say in its scores; train it again")
+    return probe
+
+
 def _load(base: str, language: str, adapters: Sequence[tuple[Path, Detection]], compute: Compute) -> Detector:
     whisper = load_whisper(base, compute, language)
     model: PeftModel | None = None
@@ -117,7 +163,7 @@ def _load(base: str, language: str, adapters: Sequence[tuple[Path, Detection]], 
         marker = marker_of(whisper.tokenizer, detection.target_token)
         assert whisper.model.generation_config is not None
         allow_marker(whisper.model.generation_config, marker)
-        loaded.append(LoadedAdapter(folder.resolve().name, detection, name, marker))
+        loaded.append(LoadedAdapter(folder.resolve().name, detection, name, marker, _second_opinion(folder, detection)))
     assert model is not None
     model.eval()
     return Detector(whisper, model, loaded)

@@ -3,7 +3,7 @@
 adapter_config.json, adapter_model.safetensors    PEFT; PeftModel.from_pretrained(base, folder) loads them
 generation_config.json                            the base model's, with the marker allowed to be written
 detection.json                                    Detection: marker, threshold and decoding settings
-probe.safetensors                                 the linear probe that the evaluation compares with
+probe.safetensors                                 the linear probe, the adapter's second opinion and its rival
 metrics.json                                      figures on the splits (written with the evaluation)
 README.md                                         the model card
 SHA256SUMS                                        the seal, see seal.py
@@ -14,7 +14,7 @@ What reads such a folder needs neither torch nor transformers: lists and pages o
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -47,6 +47,7 @@ class Detection:
     operating_curve: OperatingCurve = NO_CURVE
     base_model_revision: str = ""
     language: str = "en"
+    scorer: Literal["adapter", "adapter and probe"] = "adapter"
 
 
 def save_adapter(folder: Path, model: "PeftModel", whisper: "Whisper", detection: Detection) -> None:

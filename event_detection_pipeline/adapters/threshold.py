@@ -88,16 +88,22 @@ def _best_f1(events: np.ndarray, others: np.ndarray) -> float:
         hits, alarms = int((events > below).sum()), int((others > below).sum())
         return 2 * hits / (hits + alarms + len(events))
 
-    below, above = max(cuts, key=lambda cut: (f1(cut[0]), _log_odds(cut[1]) - _log_odds(cut[0])))
+    below, above = max(cuts, key=lambda cut: (f1(cut[0]), log_odds(cut[1]) - log_odds(cut[0])))
     return _between(below, above)
 
 
 def _between(quiet: float, loud: float) -> float:
     """Halfway in log-odds; whatever the rounding, the quiet one stays below it and the loud one does not."""
-    middle = 1 / (1 + np.exp(-(_log_odds(quiet) + _log_odds(loud)) / 2))
+    middle = from_log_odds((log_odds(quiet) + log_odds(loud)) / 2)
     return float(min(max(middle, np.nextafter(quiet, np.inf)), loud))
 
 
-def _log_odds(probability: float) -> float:
+def log_odds(probability: float) -> float:
+    """Finite also at 0 and 1 (MARGIN)."""
     clipped = min(max(probability, MARGIN), 1 - MARGIN)
     return float(np.log(clipped / (1 - clipped)))
+
+
+def from_log_odds(value: float) -> float:
+    """The probability of log-odds."""
+    return float(1 / (1 + np.exp(-value)))

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -57,10 +57,16 @@ class TrimmedWhisperEncoder(WhisperEncoder):
 
     def states(self, features: torch.Tensor, layer: int) -> torch.Tensor:
         """The states entering a layer (the number of layers: leaving the last), of log-mel features."""
+        *_, last = self.iter_states(features, layer)
+        return last
+
+    def iter_states(self, features: torch.Tensor, layer: int) -> Iterator[torch.Tensor]:
+        """The states entering layer 0, layer 1 and so on to `layer`, one after the other."""
         hidden = self._embed(features)
+        yield hidden
         for one in self.layers[:layer]:
             hidden = one(hidden, None)
-        return hidden
+            yield hidden
 
     def _embed(self, features: torch.Tensor) -> torch.Tensor:
         hidden = torch.nn.functional.gelu(self.conv1(features))

@@ -207,7 +207,9 @@ def _make_all(
         index.put(outcome)
         progress(done, len(new))
 
-    mixes = list(mix_tasks(settings, event, _backgrounds(index), recipe))
+    # Reading all clips costs more than all the rest of an export that finds nothing new.
+    backgrounds = _backgrounds(index) if list_recordings(settings, event) else []
+    mixes = list(mix_tasks(settings, event, backgrounds, recipe))
     index.keep_only((task.key for task in mixes), "recording/")
     missing = [task for task in mixes if known.get(task.key) != task.fingerprint]
     mixed = run_all(mix_clip, missing, expected=len(missing), processes=settings.clips.processes)
