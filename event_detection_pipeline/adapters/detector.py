@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
 
 from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.examples import Example, decoder_input, read_wav
@@ -156,7 +157,7 @@ def _load(base: str, language: str, adapters: Sequence[tuple[Path, Detection]], 
                 model = PeftModel.from_pretrained(whisper.model, str(folder), adapter_name=name)
             else:
                 model.load_adapter(str(folder), adapter_name=name)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise BrokenAdapter(
                 f"adapter {folder} does not load on base model {base}: {str(error).splitlines()[0]}; train it again"
             ) from error

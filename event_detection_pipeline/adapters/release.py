@@ -97,7 +97,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of an adapter's folder. Raises BrokenAdapter."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BrokenAdapter(f"{path}: {error}; train the adapter again") from None
     if not isinstance(value, dict):
         raise BrokenAdapter(f"{path}: not a JSON object; train the adapter again")

@@ -48,8 +48,10 @@ def verify(folder: Path) -> None:
     if not sums.is_file():
         logger.warning("adapter %s has no %s: its files are used unchecked", folder.name, SUMS_FILE)
         return
-    for line in sums.read_text("utf-8", errors="replace").splitlines():
-        wanted, _, name = line.partition("  ")
+    wanted_sums = [line.partition("  ") for line in sums.read_text("utf-8", errors="replace").splitlines()]
+    if WEIGHTS_FILE not in [name for _, _, name in wanted_sums]:
+        raise BrokenAdapter(f"{sums} does not name {WEIGHTS_FILE}; copy or train the adapter again")
+    for wanted, _, name in wanted_sums:
         file = folder / name
         if not name or not file.is_file():
             raise BrokenAdapter(f"{file} is missing, though {SUMS_FILE} names it; copy or train the adapter again")

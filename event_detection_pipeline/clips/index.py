@@ -118,8 +118,12 @@ class ClipIndex:
         self._connection.execute(
             "INSERT OR IGNORE INTO unnamed SELECT audio FROM clips WHERE event = ? AND key = ?", of_key
         )
-        for table in ("items", "clips", "rejects"):
-            self._connection.execute(f"DELETE FROM {table} WHERE event = ? AND key = ?", of_key)
+        for removal in (
+            "DELETE FROM items WHERE event = ? AND key = ?",
+            "DELETE FROM clips WHERE event = ? AND key = ?",
+            "DELETE FROM rejects WHERE event = ? AND key = ?",
+        ):
+            self._connection.execute(removal, of_key)
 
 
 def forget_conversation(path: Path, conversation_id: str) -> int:
@@ -130,16 +134,12 @@ def forget_conversation(path: Path, conversation_id: str) -> int:
     """
     if not path.is_file():
         return 0
-    of_conversation = "json_extract(line, '$.conversation_id') = ?"
     with open_index(path, "") as index:
         connection = index._connection
-        count = connection.execute(f"SELECT count(*) FROM clips WHERE {of_conversation}", (conversation_id,))
-        (found,) = count.fetchone()
-        keys = connection.execute(
-            f"SELECT event, key FROM clips WHERE {of_conversation} "
-            f"UNION SELECT event, key FROM rejects WHERE {of_conversation}",
-            (conversation_id, conversation_id),
-        )
+        heard_in = "SELECT event, key FROM clips WHERE json_extract(line, '$.conversation_id') = ?"
+        found = len(connection.execute(heard_in, (conversation_id,)).fetchall())
+        set_aside = "SELECT event, key FROM rejects WHERE json_extract(line, '$.conversation_id') = ?"
+        keys = connection.execute(f"{heard_in} UNION {set_aside}", (conversation_id, conversation_id))
         with connection:
             for event, key in keys.fetchall():
                 ClipIndex(connection, event)._forget(key)
