@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -18,10 +17,6 @@ from event_detection_pipeline.adapters.probe import PROBE_FILE, Pools, Probe, jo
 from event_detection_pipeline.adapters.release import BrokenAdapter, Detection, read_detection
 from event_detection_pipeline.adapters.scoring import BATCH_SIZE, ClipScore, read_scores
 from event_detection_pipeline.adapters.whisper import Whisper, load_whisper
-from event_detection_pipeline.config import SAMPLE_RATE
-
-# Fast speech is about 5 words a second, a word about 1.3 tokens: generation that runs on past this is looping.
-MAX_TOKENS_PER_SECOND = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +93,8 @@ class Detector:
 
     def transcribe(self, clip: np.ndarray) -> list[str]:
         """The words of a clip without a transcript, by the bare base model, greedily. float32 mono 16 kHz, <= 30 s."""
-        with torch.inference_mode(), self.model.disable_adapter():
-            tokens = self.whisper.model.generate(
-                input_features=self.whisper.features([clip]),
-                max_new_tokens=16 + int(len(clip) / SAMPLE_RATE * MAX_TOKENS_PER_SECOND),
-                do_sample=False,
-                num_beams=1,
-            )
-        (text,) = self.whisper.tokenizer.batch_decode(cast(torch.Tensor, tokens), skip_special_tokens=True)
-        return text.split()
+        with self.model.disable_adapter():
+            return self.whisper.write(clip).split()
 
 
 def _with_probe(heard: Sequence[ClipScore], probe: Probe, pools: Pools) -> list[ClipScore]:

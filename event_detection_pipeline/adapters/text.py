@@ -2,21 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import jiwer
 import numpy as np
-import torch
 from transformers import WhisperTokenizer
 
-from event_detection_pipeline.adapters.detector import MAX_TOKENS_PER_SECOND, Detector
+from event_detection_pipeline.adapters.detector import Detector
 from event_detection_pipeline.adapters.estimate import UNKNOWN, Estimate
 from event_detection_pipeline.adapters.examples import Example, read_wav
 from event_detection_pipeline.adapters.metrics import bootstrap
-from event_detection_pipeline.adapters.whisper import Whisper
-from event_detection_pipeline.config import SAMPLE_RATE
-
-SPARE_TOKENS = 16  # beyond what the length of a clip allows: a marker is several tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +35,13 @@ def measure_text(
     whisper = detector.whisper
 
     def rate() -> Estimate:
-        written = [transcribe(whisper, example) for example in chosen]
+        written = [whisper.write(read_wav(example.audio)) for example in chosen]
         return word_error_rate(whisper.tokenizer, chosen, written, adapter.marker.token, confidence)
 
     adapted = rate()
     with detector.model.disable_adapter():
         bare = rate()
     return TextQuality(len(chosen), adapted, bare)
-
-
-def transcribe(whisper: Whisper, example: Example) -> str:
-    """What the model in memory writes for a clip: greedily, special tokens left out. A marker is text and stays."""
-    seconds = example.samples / SAMPLE_RATE
-    with torch.inference_mode():
-        tokens = whisper.model.generate(
-            input_features=whisper.features([read_wav(example.audio)]),
-            max_new_tokens=SPARE_TOKENS + int(seconds * MAX_TOKENS_PER_SECOND),
-            do_sample=False,
-            num_beams=1,
-        )
-    (text,) = whisper.tokenizer.batch_decode(cast(torch.Tensor, tokens), skip_special_tokens=True)
-    return text
 
 
 def word_error_rate(

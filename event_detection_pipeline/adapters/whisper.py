@@ -87,6 +87,12 @@ class TrimmedWhisper(WhisperForConditionalGeneration):
         return cast(TrimmedWhisperEncoder, self.model.encoder)
 
 
+# Fast speech is about 5 words a second, a word about 1.3 tokens: writing that runs on past this is looping. A marker
+# is several tokens.
+MAX_TOKENS_PER_SECOND = 8
+SPARE_TOKENS = 16
+
+
 @dataclass(frozen=True, slots=True)
 class Whisper:
     """A base model in memory, ready to be adapted."""
@@ -125,6 +131,21 @@ class Whisper:
             device=str(self.compute.device),
         ).input_features
         return mel.to(self.compute.device, self.compute.dtype)
+
+    def write(self, clip: np.ndarray) -> str:
+        """What the model in memory writes for a clip: greedily, special tokens left out. A marker is text and stays.
+
+        Args:
+            clip: float32 mono 16 kHz, at most 30 s.
+        """
+        # `max_length`, not `max_new_tokens`: the models' own configurations set the former, and both together warn.
+        longest = SPARE_TOKENS + int(len(clip) / SAMPLE_RATE * MAX_TOKENS_PER_SECOND)
+        with torch.inference_mode():
+            tokens = self.model.generate(
+                input_features=self.features([clip]), max_length=longest, do_sample=False, num_beams=1
+            )
+        (text,) = self.tokenizer.batch_decode(cast(torch.Tensor, tokens), skip_special_tokens=True)
+        return text
 
 
 def bucket_samples(samples: int) -> int:
