@@ -141,7 +141,7 @@ def export_clips(
         OtherDatabase: there are clips, but not one conversation.
         NoAudioFound: there is something, but none of it has audio.
     """
-    is_chronicle = database[CONVERSATIONS].find_one({}, {"_id": 1}) is not None
+    is_chronicle = database[CONVERSATIONS].estimated_document_count() > 0
     if is_chronicle:
         ensure_indexes(database)
     recordings = list_recordings(settings, event)
