@@ -95,7 +95,6 @@ def _train_candidate(
         settings=settings.training,
         workplace=workplace,
     )
-
     layers = len(whisper.model.trimmed_encoder.layers)
     # What lies below the adapter runs anyway; where nothing does, the whole encoder runs once more for the probe.
     depth = first_adapted_layer(settings.lora, layers) or layers
@@ -140,11 +139,15 @@ def _train_candidate(
     save_adapter(folder, trained.model, whisper, detection)
     save_probe(folder / PROBE_FILE, probe)
     write_conversations(folder, clips)
+    _write_figures(candidate, settings)
+    return candidate
+
+
+def _write_figures(candidate: Candidate, settings: Settings) -> None:
     figures = asdict(candidate)
     del figures["folder"], figures["detection"]
-    write_json(folder / METRICS_FILE, figures)
-    write_atomically(folder / "README.md", model_card(candidate, settings).encode())
-    return candidate
+    write_json(candidate.folder / METRICS_FILE, figures)
+    write_atomically(candidate.folder / "README.md", model_card(candidate, settings).encode())
 
 
 def load_examples(clips: Sequence[Clip], event: EventSettings) -> tuple[dict[Split, list[Example]], int]:

@@ -21,6 +21,8 @@ _DATA = dg.AssetSelection.assets(training_clips, training_manifest)
 _ADAPTER = dg.AssetSelection.assets(
     candidate_adapter, adapter_evaluation, promoted_adapter
 ) | dg.AssetSelection.checks_for_assets(training_manifest)
+# With what people say of the flags: they retrain because they have answered some. It does not wait for the gate.
+_RETRAINING = _ADAPTER | dg.AssetSelection.assets(review_metrics)
 _FLAGS = dg.AssetSelection.assets(anomaly_flags, review_metrics)
 
 
@@ -37,13 +39,14 @@ export_training_data = dg.define_asset_job(
 )
 retrain_adapter = dg.define_asset_job(
     "retrain_adapter",
-    _ADAPTER,
-    description="Manifest to a candidate adapter, its evaluation, and its promotion if it passes the gate.",
+    _RETRAINING,
+    description="Manifest to a candidate adapter, its evaluation, and its promotion if it passes the gate; figures of "
+    "the answers.",
     tags=_at_most(_AUTOMATION.retrain_max_hours),
 )
 retrain_quick = dg.define_asset_job(
     "retrain_quick",
-    _ADAPTER,
+    _RETRAINING,
     description=f"As retrain_adapter, in {_AUTOMATION.quick_epochs} epochs (automation.quick_epochs; another number in "
     "the Launchpad): is the new material worth a full training?",
     config=dg.RunConfig(resources={"settings": SettingsResource(epochs=_AUTOMATION.quick_epochs)}),
@@ -51,7 +54,7 @@ retrain_quick = dg.define_asset_job(
 )
 retrain_full = dg.define_asset_job(
     "retrain_full",
-    _DATA | _ADAPTER,
+    _DATA | _RETRAINING,
     description="Export and retrain_adapter in one run: trains on what people said until now.",
     tags=_at_most(_AUTOMATION.export_max_hours + _AUTOMATION.retrain_max_hours),
 )

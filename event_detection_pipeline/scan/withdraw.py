@@ -1,12 +1,16 @@
 """Taking back what a withdrawn adapter flagged: where nobody has answered yet, the next scan decides anew."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from pymongo import UpdateOne
 from pymongo.database import Database
 
 from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, EVENT_SCANS
+from event_detection_pipeline.chronicle.documents import Document
 from event_detection_pipeline.scan.pending import ANSWERED
+
+_KEY = {"conversation_id": 1, "version_id": 1}
 
 
 def withdraw_flags(database: Database[dict[str, Any]], adapter: str) -> int:
@@ -16,11 +20,12 @@ def withdraw_flags(database: Database[dict[str, Any]], adapter: str) -> int:
     anything is left alone, because no scan looks at it again; one in which another adapter heard something too keeps
     its flag. Flags first, then scores: after a crash between the two the same call finds the scores and finishes.
     """
-    withdrawn = [
-        scan
-        for scan in database[EVENT_SCANS].find({"adapter": adapter, "flagged": True})
-        if not database[EVENT_REVIEWS].find_one(_of_version(scan) | ANSWERED, {"_id": 1})
-    ]
+    scans = list(database[EVENT_SCANS].find({"adapter": adapter, "flagged": True}))
+    of_these = {"conversation_id": {"$in": [scan["conversation_id"] for scan in scans]}}
+    answered = _versions(database[EVENT_REVIEWS].find(of_these | ANSWERED, _KEY))
+    withdrawn = [scan for scan in scans if _version(scan) not in answered]
+    flagged_by_another = of_these | {"flagged": True, "adapter": {"$ne": adapter}}
+    still_flagged = _versions(database[EVENT_SCANS].find(flagged_by_another, _KEY))
     updates = [
         UpdateOne(
             # An answer that comes in between is no longer True, and stays.
@@ -31,9 +36,7 @@ def withdraw_flags(database: Database[dict[str, Any]], adapter: str) -> int:
             {"$set": {"transcript_versions.$.maybe_anomaly": None}},
         )
         for scan in withdrawn
-        if not database[EVENT_SCANS].find_one(
-            _of_version(scan) | {"flagged": True, "adapter": {"$ne": adapter}}, {"_id": 1}
-        )
+        if _version(scan) not in still_flagged
     ]
     if updates:
         database[CONVERSATIONS].bulk_write(updates, ordered=False)
@@ -42,5 +45,9 @@ def withdraw_flags(database: Database[dict[str, Any]], adapter: str) -> int:
     return len(withdrawn)
 
 
-def _of_version(scan: dict[str, Any]) -> dict[str, Any]:
-    return {"conversation_id": scan["conversation_id"], "version_id": scan["version_id"]}
+def _versions(documents: Iterable[Document]) -> set[tuple[str, str]]:
+    return {_version(document) for document in documents}
+
+
+def _version(document: Document) -> tuple[str, str]:
+    return document["conversation_id"], document["version_id"]

@@ -129,5 +129,6 @@ def test_what_cannot_be_used_at_all_is_named():
 @given(st.dictionaries(st.sampled_from(NAMES), anything))
 def test_no_value_of_any_field_breaks_reading(fields: dict[str, object]):
     parse_conversation({"conversation_id": "c", **fields})
-    parse_conversation({"conversation_id": "c", "transcript_versions": [{"version_id": "v", **fields}]})
-    parse_stash_entry({"conversation_id": "c", **fields})
+    inside = parse_conversation({"conversation_id": "c", "transcript_versions": [{**fields, "version_id": "v"}]})
+    assert inside.conversation_id == "c" and [version.version_id for version in inside.versions] == ["v"]
+    assert parse_stash_entry({**fields, "conversation_id": "c"}).conversation_id == "c"
