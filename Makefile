@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO := .demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui review test test-browser test-scale faults soak check format doctor frontend clean
+.PHONY: help setup demo ui review test test-browser test-scale faults soak check audit lock format doctor frontend clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -42,6 +42,14 @@ check: setup ## Lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+audit: setup ## Known vulnerabilities of the versions in constraints.txt (asks PyPI)
+	$(BIN)/python scripts/audit.py
+
+lock: setup ## Write requirements.lock anew: the versions of constraints.txt with the digests of their files
+	$(BIN)/python -m pip install -q -c constraints.txt uv
+	$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 -c constraints.txt --generate-hashes \
+		--no-annotate --custom-compile-command "make lock" -o requirements.lock
 
 format: setup ## Let ruff put the code in order
 	$(BIN)/ruff check --fix .
