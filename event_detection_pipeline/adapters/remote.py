@@ -18,7 +18,7 @@ import json
 import secrets
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +29,8 @@ from event_detection_pipeline.adapters.seal import SUMS_FILE, BrokenAdapter, ver
 from event_detection_pipeline.adapters.store import AdapterStore, AdapterVersion, NoSuchAdapter, Promotion
 from event_detection_pipeline.errors import PipelineError
 from event_detection_pipeline.files import folder_in_full
+
+_MOMENT = "%Y%m%dT%H%M%S%f"
 
 
 class RemoteAdapterStore(AdapterStore):
@@ -123,8 +125,11 @@ class RemoteAdapterStore(AdapterStore):
             super()._delete(version)
 
     def _append(self, log: str, record: object) -> None:
-        # The name is in the order of time, the suffix keeps two records of the same microsecond apart.
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}.json"
+        # Names are in the order of writing, also where a clock was set back or two machines' clocks differ; the suffix
+        # keeps two records of the same microsecond apart.
+        before = [_moment(path) for path in self._files.find(self._at(log))]
+        moment = max([datetime.now(UTC), *(one + timedelta(microseconds=1) for one in before)])
+        name = f"{moment.strftime(_MOMENT)}-{secrets.token_hex(4)}.json"
         self._write(self._at(log, name), json.dumps(record, ensure_ascii=False).encode())
 
     def _lines(self, log: str) -> list[str]:
@@ -139,3 +144,8 @@ class RemoteAdapterStore(AdapterStore):
 
     def _at(self, *parts: str) -> str:
         return "/".join((self._base.rstrip("/"), *parts))
+
+
+def _moment(record: str) -> datetime:
+    name = record.rpartition("/")[2]
+    return datetime.strptime(name.partition("-")[0], _MOMENT).replace(tzinfo=UTC)

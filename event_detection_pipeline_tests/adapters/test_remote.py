@@ -1,11 +1,13 @@
 """A store that machines share at a URL: each has its own folder, and all see the same adapters."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import pytest
+import time_machine
 
 from event_detection_pipeline.adapters.remote import RemoteAdapterStore
 from event_detection_pipeline.adapters.seal import BrokenAdapter
@@ -74,6 +76,16 @@ def test_a_rollback_on_one_machine_counts_on_all(machines: Machines) -> None:
     assert str(trainer.promoted("sneeze")) == "sneeze_v1"
     assert [one.promoted for one in trainer.promotions("sneeze")] == ["sneeze_v1", "sneeze_v2", "sneeze_v1"]
     assert json.loads((scanner.root / "sneeze_latest.json").read_text())["promoted"] == "sneeze_v1"
+
+
+def test_the_history_is_in_order_also_where_a_clock_was_set_back(machines: Machines) -> None:
+    trainer, scanner = machines["trainer"], machines["scanner"]
+    versions = [add(trainer) for _ in range(3)]
+    for version, year in zip(versions, (2026, 2020, 2020), strict=True):
+        with time_machine.travel(datetime(year, 1, 1, tzinfo=UTC), tick=False):
+            trainer.promote(version, by="ada", reason="next")
+    assert [one.promoted for one in scanner.promotions("sneeze")] == ["sneeze_v1", "sneeze_v2", "sneeze_v3"]
+    assert str(scanner.rollback("sneeze", by="ben", reason="alarms").promoted) == "sneeze_v2"
 
 
 def test_an_approval_on_one_machine_counts_on_all(machines: Machines) -> None:
