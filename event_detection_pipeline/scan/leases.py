@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 # How long a version stays with a scan that no longer gives a sign of life; clocks of several machines must agree to
 # much less than this.
 LEASE_TIME = timedelta(minutes=5)
+# A lease beyond this was made by a clock that was wrong, and would hold its version until that date.
+_LONGEST = 2 * LEASE_TIME
 # A version that so many scans died over is put on record instead of killing the next one, too.
 MAX_ATTEMPTS = 3
 
@@ -96,7 +98,7 @@ class Leases:
 
     def abandoned(self) -> list[PendingVersion]:
         """Versions that a scan by one of these adapters held and did not finish."""
-        query = {"expires": {"$lt": datetime.now(UTC)}, "adapters": {"$in": self._adapters}}
+        query = _free(datetime.now(UTC)) | {"adapters": {"$in": self._adapters}}
         found = patiently(self._database, lambda: list(self._leases.find(query)))
         return [PendingVersion(lease["conversation_id"], lease["version_id"]) for lease in found]
 
@@ -107,8 +109,8 @@ class Leases:
             "$addToSet": {"adapters": {"$each": self._adapters}},
             "$inc": {"attempts": 1},
         }
-        # A lease that has not expired does not match, and the unique index refuses a second one.
-        upserts = [UpdateOne(_key(version) | {"expires": {"$lt": now}}, taken, upsert=True) for version in versions]
+        # A lease that holds does not match, and the unique index refuses a second one.
+        upserts = [UpdateOne(_key(version) | _free(now), taken, upsert=True) for version in versions]
         try:
             self._leases.bulk_write(upserts, ordered=False)
         except BulkWriteError as error:
@@ -129,6 +131,11 @@ class Leases:
                 self._leases.update_many({"owner": self._owner}, {"$set": {"expires": expires}})
             except PyMongoError as error:
                 logger.warning("leases could not be kept alive: %s", type(error).__name__)
+
+
+def _free(now: datetime) -> dict[str, Any]:
+    """Matches a lease that no longer holds."""
+    return {"expires": {"$not": {"$gte": now, "$lte": now + _LONGEST}}}
 
 
 def _key(version: PendingVersion) -> dict[str, Any]:

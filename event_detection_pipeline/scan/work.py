@@ -156,7 +156,9 @@ class Work:
     def _load(self) -> Document | None:
         """Where the last scan for these adapters stopped; None where there is no conversation at all."""
         progress = self._database[EVENT_SCAN_PROGRESS]
-        found = patiently(self._database, lambda: progress.find_one(self._progress))
+        # One of an earlier release does not say where the oldest conversation was: it starts anew.
+        current = self._progress | {"oldest": {"$exists": True}}
+        found = patiently(self._database, lambda: progress.find_one(current))
         if found:
             return found
         oldest = self._oldest()

@@ -63,6 +63,14 @@ def test_a_killed_scans_versions_are_free_when_their_leases_expire(chronicle: Db
         assert [version.attempts for version in leases.take(VERSIONS[:2])] == [2, 2]
 
 
+def test_a_lease_that_only_a_wrong_clock_can_have_made_holds_nothing(chronicle: Db) -> None:
+    killed = Leases(chronicle, ADAPTERS, lease_time=timedelta(days=400))
+    killed.take(VERSIONS[:2])
+    with Leases(chronicle, ADAPTERS) as leases:
+        assert leases.abandoned() == VERSIONS[:2]
+        assert leases.take(VERSIONS[:2]) == VERSIONS[:2]
+
+
 def test_a_living_scan_keeps_its_leases_however_long_it_takes(chronicle: Db) -> None:
     with Leases(chronicle, ADAPTERS, lease_time=timedelta(seconds=0.6)) as one, Leases(chronicle, ADAPTERS) as other:
         one.take(VERSIONS)

@@ -6,7 +6,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
-from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS
+from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, EVENT_SCAN_PROGRESS
 from event_detection_pipeline.scan import work
 from event_detection_pipeline.scan.results import write_results
 from event_detection_pipeline.scan.work import RECENT
@@ -69,6 +69,13 @@ def test_a_limit_goes_on_where_the_last_scan_stopped(chronicle: Db, monkeypatch:
         scan_all(chronicle, found)
         seen += found
     assert seen == [f"old-{number}" for number in reversed(range(10))]
+
+
+def test_what_an_earlier_release_left_as_progress_is_begun_anew(chronicle: Db) -> None:
+    save_history(chronicle, 3)
+    scan_all(chronicle, work_of(chronicle, limit=1))
+    chronicle[EVENT_SCAN_PROGRESS].update_one({}, {"$unset": {"oldest": 1}})
+    assert work_of(chronicle) == ["old-1", "old-0"]
 
 
 def test_new_conversations_come_before_an_unfinished_backlog(chronicle: Db) -> None:
