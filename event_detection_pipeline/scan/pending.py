@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from pymongo.database import Database
@@ -18,6 +19,8 @@ HEAD = {
     "active_transcript_version": 1,
     "transcript_versions.version_id": 1,
     "transcript_versions.maybe_anomaly": 1,
+    "transcript_versions.verified_at": 1,
+    "transcript_versions.rejected_at": 1,
 }
 """The fields of a conversation that `examine` reads: neither words nor transcripts."""
 
@@ -41,7 +44,8 @@ class Examined:
     Attributes:
         pending: to be scanned, in the order of the conversations.
         lost_flags: what `maybe_anomaly` must say and does not, because Chronicle saved an older copy.
-        lost_answers: a person answered, and the flag says that nobody looked at it or that it is quiet.
+        lost_answers: a person answered, and the flag says that nobody looked at it or that it is quiet; or somebody
+            has changed their mind, and the flag says what they said before.
     """
 
     pending: list[PendingVersion] = field(default_factory=list)
@@ -58,14 +62,16 @@ def examine(database: Database[dict[str, Any]], heads: Sequence[Document], adapt
     Args:
         heads: documents of `conversations` with the fields of HEAD.
     """
-    flags = {version: flag for head in heads if (found := active_version(head)) for version, flag in [found]}
+    active = [found for head in heads if (found := active_version(head))]
     examined = Examined()
-    if not flags:
+    if not active:
         return examined
-    scans, answered = patiently(database, lambda: _known(database, list(flags)))
-    for version, flag in flags.items():
-        known = scans.get(version, {})
-        if version in answered:
+    scans, reviews = patiently(database, lambda: _known(database, [version for version, _, _ in active]))
+    for version, flag, said_at in active:
+        known, review = scans.get(version, {}), reviews.get(version, _Reviewed())
+        if said_at in review.before:
+            examined.lost_answers.append(version)
+        elif review.answered:
             if flag is None or flag is False:
                 examined.lost_answers.append(version)
         elif flag not in ANSWERS:
@@ -84,38 +90,52 @@ def still_pending(
     """Those that nobody has scanned or answered meanwhile."""
     if not versions:
         return []
-    scans, answered = patiently(database, lambda: _known(database, versions))
+    scans, reviews = patiently(database, lambda: _known(database, versions))
     return [
         version
         for version in versions
-        if version not in answered and not scans.get(version, {}).keys() >= set(adapters)
+        if not reviews.get(version, _Reviewed()).answered and not scans.get(version, {}).keys() >= set(adapters)
     ]
 
 
-def active_version(head: Document) -> tuple[PendingVersion, object] | None:
-    """The active version and its flag; None where the conversation is deleted or has none."""
+def active_version(head: Document) -> tuple[PendingVersion, object, object] | None:
+    """The active version, its flag, and when a person set it (ISO 8601, None if nobody did); None where the
+    conversation is deleted or has none."""
     conversation_id, active = head.get("conversation_id"), head.get("active_transcript_version")
     versions = head.get("transcript_versions")
     if head.get("deleted") is True or not isinstance(conversation_id, str) or not isinstance(active, str):
         return None
     for version in versions if isinstance(versions, list) else []:
         if isinstance(version, dict) and version.get("version_id") == active:
-            return PendingVersion(conversation_id, active), version.get("maybe_anomaly")
+            said_at = version.get("verified_at") or version.get("rejected_at")
+            return PendingVersion(conversation_id, active), version.get("maybe_anomaly"), said_at
     return None
+
+
+@dataclass(slots=True)
+class _Reviewed:
+    """What `event_reviews` knows of a version: whether an answer stands, and when those were given that no longer do,
+    as a flag would say it."""
+
+    answered: bool = False
+    before: set[object] = field(default_factory=set)
 
 
 def _known(
     database: Database[dict[str, Any]], versions: Sequence[PendingVersion]
-) -> tuple[dict[PendingVersion, dict[str, bool | None]], set[PendingVersion]]:
-    """For each version whether which adapter flagged it (None: there was nothing to hear), and those answered."""
+) -> tuple[dict[PendingVersion, dict[str, bool | None]], dict[PendingVersion, _Reviewed]]:
+    """For each version whether which adapter flagged it (None: there was nothing to hear), and what people said."""
     of_these = {"conversation_id": {"$in": [version.conversation_id for version in versions]}}
     fields = {"conversation_id": 1, "version_id": 1, "adapter": 1, "flagged": 1, "score": 1}
     scans: dict[PendingVersion, dict[str, bool | None]] = {}
     for scan in database[EVENT_SCANS].find(of_these, fields):
         flagged = bool(scan.get("flagged")) if scan.get("score") is not None else None
         scans.setdefault(PendingVersion(scan["conversation_id"], scan["version_id"]), {})[scan["adapter"]] = flagged
-    answered = {
-        PendingVersion(review["conversation_id"], review["version_id"])
-        for review in database[EVENT_REVIEWS].find(of_these | ANSWERED, {"conversation_id": 1, "version_id": 1})
-    }
-    return scans, answered
+    fields = {"conversation_id": 1, "version_id": 1, "answer": 1, "history.reviewed_at": 1}
+    reviews: dict[PendingVersion, _Reviewed] = {}
+    for review in database[EVENT_REVIEWS].find(of_these, fields):
+        known = reviews.setdefault(PendingVersion(review["conversation_id"], review["version_id"]), _Reviewed())
+        known.answered |= review.get("answer") is not None
+        moments = [one.get("reviewed_at") for one in review.get("history") or []]
+        known.before.update(moment.isoformat() for moment in moments if isinstance(moment, datetime))
+    return scans, reviews

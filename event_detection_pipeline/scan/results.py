@@ -77,10 +77,11 @@ def write_shadow(database: Database[dict[str, Any]], scores: Iterable[VersionSco
 def restore(database: Database[dict[str, Any]], examined: Examined) -> int:
     """Set again what Chronicle lost by saving an older copy of a conversation; how many flags were.
 
-    A lost answer is marked in `event_reviews` as not carried out, for the room that carries answers out.
+    A lost answer, also one that was taken back, is marked in `event_reviews` as not carried out, for the room that
+    carries answers out.
     """
     for version in examined.lost_answers:
-        query = {"conversation_id": version.conversation_id, "version_id": version.version_id} | ANSWERED
+        query = {"conversation_id": version.conversation_id, "version_id": version.version_id}
         patiently(
             database,
             lambda query=query: database[EVENT_REVIEWS].update_many(query, {"$set": {"settled": False}}),
