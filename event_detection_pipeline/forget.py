@@ -8,7 +8,15 @@ from typing import Any
 from pymongo.database import Database
 
 from event_detection_pipeline.adapters.provenance import trained_on
-from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, EVENT_SCANS, TRAINING_STASH
+from event_detection_pipeline.chronicle.database import (
+    CONVERSATIONS,
+    EVENT_REVIEWS,
+    EVENT_SCAN_LEASES,
+    EVENT_SCANS,
+    EVENT_SHADOW_SCANS,
+    JOURNALED,
+    TRAINING_STASH,
+)
 from event_detection_pipeline.clips.cutting import file_stem
 from event_detection_pipeline.clips.export import index_path
 from event_detection_pipeline.clips.index import forget_conversation
@@ -37,8 +45,10 @@ def forget(database: Database[dict[str, Any]], settings: Settings, conversation_
         BrokenIndex, BrokenManifest: what can be removed elsewhere has been.
     """
     of_conversation = {"conversation_id": conversation_id}
+    database = database.with_options(write_concern=JOURNALED)
     stash = database[TRAINING_STASH].delete_many(of_conversation).deleted_count
-    scans = database[EVENT_SCANS].delete_many(of_conversation).deleted_count
+    scans = sum(database[name].delete_many(of_conversation).deleted_count for name in (EVENT_SCANS, EVENT_SHADOW_SCANS))
+    database[EVENT_SCAN_LEASES].delete_many(of_conversation)
     reviews = database[EVENT_REVIEWS].delete_many(of_conversation).deleted_count
     clips = forget_conversation(index_path(settings), conversation_id)
     (settings.audio_dir / f"{file_stem(conversation_id)}.wav").unlink(missing_ok=True)

@@ -1,12 +1,14 @@
 """The way into Chronicle's MongoDB, and the collections that are this project's own."""
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from pymongo import ASCENDING, MongoClient
+import pymongo
+from pymongo import ASCENDING, MongoClient, WriteConcern
 from pymongo.database import Database
 from pymongo.errors import AutoReconnect, CursorNotFound, OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
@@ -31,6 +33,15 @@ AWAY = (AutoReconnect, CursorNotFound)
 
 OUTAGE_SECONDS = 120.0  # a restart or an update of the server takes less
 
+REPLY_SECONDS = 120.0
+"""How long a reply may take before its connection counts as lost; a `socketTimeoutMS` in the URI replaces it. Each
+batch of a cursor is a reply of its own. The driver alone would wait for ever."""
+
+JOURNALED = WriteConcern(w="majority", j=True)
+"""For what a person is told has been done. A standalone server, as Chronicle's usually is, confirms other writes before
+they are safe: a kill within the next 100 ms takes them back."""
+
+_INDEX_SECONDS = 3600.0  # no reply comes before the whole history of a home has been indexed
 _PAUSE_SECONDS = 0.5
 _TRIES = 5
 
@@ -47,6 +58,10 @@ def connect(uri: str, database: str, *, timeout_seconds: float = 10) -> Database
     Raises:
         ChronicleUnavailable: the URI is wrong, no server answers in time, or it refuses us.
     """
+    # What is passed beside the URI would go before what it says.
+    patience: dict[str, Any] = (
+        {} if "sockettimeoutms" in _options(uri) else {"socketTimeoutMS": int(REPLY_SECONDS * 1000)}
+    )
     try:
         client: MongoClient[dict[str, Any]] = MongoClient(
             uri,
@@ -55,6 +70,7 @@ def connect(uri: str, database: str, *, timeout_seconds: float = 10) -> Database
             retryWrites=True,
             serverSelectionTimeoutMS=int(timeout_seconds * 1000),
             tz_aware=True,
+            **patience,
         )
     except (PyMongoError, ValueError):
         # The driver's own message may quote the URI with its password.
@@ -116,10 +132,16 @@ def ensure_indexes(database: Database[dict[str, Any]]) -> None:
     database[EVENT_SCAN_LEASES].create_index(of_version, unique=True)
     database[EVENT_SCAN_LEASES].create_index("expires")
     try:
-        database[CONVERSATIONS].create_index("transcript_versions.maybe_anomaly", sparse=True)
-        database[CONVERSATIONS].create_index("deleted", partialFilterExpression={"deleted": True})
+        with pymongo.timeout(_INDEX_SECONDS):
+            database[CONVERSATIONS].create_index("transcript_versions.maybe_anomaly", sparse=True)
+            database[CONVERSATIONS].create_index("deleted", partialFilterExpression={"deleted": True})
     except OperationFailure as error:  # a user who may not index Chronicle's collections can work all the same
         logger.warning("conversations could not be indexed, exports read all of them: %s", error.code)
+
+
+def _options(uri: str) -> set[str]:
+    """The names of a URI's options, in lower case; the driver's own parser would ask the DNS about mongodb+srv."""
+    return {option.partition("=")[0].lower() for option in re.split("[&;]", uri.partition("?")[2])}
 
 
 def _hosts(uri: str) -> str:

@@ -1,7 +1,8 @@
 """The log of people's answers, `event_reviews`: who said what of which event, when, about which adapter's score.
 
 One document for each version and event. It is written before anything else, so that whatever an answer changes
-elsewhere (the flag, the stash) can be done again after a crash: `settled` says whether it was.
+elsewhere (the flag, the stash) can be done again after a crash: `settled` says whether it was. A write is confirmed
+when it is in the server's journal, with all that was written before it: a killed server loses no answer.
 """
 
 from collections.abc import Sequence
@@ -9,10 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
-from event_detection_pipeline.chronicle.database import EVENT_REVIEWS, EVENT_SCANS
+from event_detection_pipeline.chronicle.database import EVENT_REVIEWS, EVENT_SCANS, JOURNALED
 from event_detection_pipeline.errors import PipelineError
 
 Said = Literal["accepted", "rejected"]
@@ -76,7 +78,7 @@ def log_answer(database: Database[dict[str, Any]], answer: Answer, event: str) -
         change = said | {"reviewer": answer.reviewer, "reviewed_at": datetime.now(UTC), "timestamp": answer.timestamp}
         if known is None:
             try:
-                database[EVENT_REVIEWS].insert_one(
+                _journaled(database).insert_one(
                     key | change | _heard(database, key) | {"history": [], "revision": 1, "settled": False}
                 )
             except DuplicateKeyError:
@@ -113,7 +115,7 @@ def log_withdrawal(
 def mark_settled(database: Database[dict[str, Any]], reviews: Sequence[dict[str, Any]]) -> bool:
     """Mark these reviews as carried out; False if any of them has changed meanwhile."""
     marked = [
-        database[EVENT_REVIEWS].update_one(
+        _journaled(database).update_one(
             {"_id": review["_id"], "revision": review.get("revision")}, {"$set": {"settled": True}}
         )
         for review in reviews
@@ -125,7 +127,7 @@ def _change(database: Database[dict[str, Any]], known: dict[str, Any], change: d
     """Replace what `known` says, if it still says that; the new revision."""
     before = {name: known.get(name) for name in _KEPT if known.get(name) is not None}
     revision = known.get("revision", 0) + 1
-    result = database[EVENT_REVIEWS].update_one(
+    result = _journaled(database).update_one(
         {"_id": known["_id"], "revision": known.get("revision")},
         {
             "$set": change | {"revision": revision, "settled": False},
@@ -139,3 +141,7 @@ def _heard(database: Database[dict[str, Any]], key: dict[str, Any]) -> dict[str,
     """What the scan said of the event when the person answered."""
     scan = database[EVENT_SCANS].find_one(key) or {}
     return {name: scan.get(name) for name in ("adapter", "score", "threshold")}
+
+
+def _journaled(database: Database[dict[str, Any]]) -> Collection[dict[str, Any]]:
+    return database.get_collection(EVENT_REVIEWS, write_concern=JOURNALED)

@@ -1,12 +1,18 @@
 """Connecting: a reachable server, and messages for people when there is none."""
 
+import socket
+import time
 from typing import Any
 
 import pytest
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, NetworkTimeout
 
-from event_detection_pipeline.chronicle.database import ChronicleUnavailable, connect, ensure_indexes
+from event_detection_pipeline.chronicle import database as module
+from event_detection_pipeline.chronicle.database import ChronicleUnavailable, connect, ensure_indexes, patiently
+from event_detection_pipeline_tests.faults.server import Line
+
+Db = Database[dict[str, Any]]
 
 
 def test_an_unreachable_server_is_named_without_its_credentials():
@@ -24,7 +30,35 @@ def test_a_uri_that_is_none_is_not_repeated(uri: str):
     assert "very-secret" not in str(raised.value)
 
 
-def test_one_scan_and_one_review_for_each_version_and_event(database: Database[dict[str, Any]]):
+def test_a_server_that_accepts_and_is_silent_is_not_waited_for():
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ChronicleUnavailable, match="does not answer"):
+        connect(f"mongodb://127.0.0.1:{silent.getsockname()[1]}", "chronicle", timeout_seconds=0.2)
+
+
+def test_a_reply_that_never_comes_is_waited_for_no_longer_than_the_uri_says(database: Db):
+    with _line_to(database) as line:
+        client = connect(f"{line.uri}/?directConnection=true&socketTimeoutMS=300", database.name)
+        line.breaks_at = line.messages
+        began = time.monotonic()
+        with pytest.raises(NetworkTimeout):
+            client.command("ping")  # which the driver does not ask again by itself
+        assert time.monotonic() - began < 5
+
+
+def test_a_reply_that_never_comes_is_asked_for_again(database: Db, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "REPLY_SECONDS", 0.3)
+    with _line_to(database) as line:
+        client = connect(f"{line.uri}/?directConnection=true", database.name)
+        line.breaks_at = line.messages
+        assert patiently(client, lambda: client.command("ping"))["ok"]
+
+
+def _line_to(database: Db) -> Line:
+    _, port = database.client.address or ("", 0)
+    return Line(port, delivers=True, silently=True)
+
+
+def test_one_scan_and_one_review_for_each_version_and_event(database: Db):
     ensure_indexes(database)
     ensure_indexes(database)
     for collection in ("event_scans", "event_reviews"):
@@ -35,7 +69,7 @@ def test_one_scan_and_one_review_for_each_version_and_event(database: Database[d
         database[collection].insert_one(key | {"event": "doorbell"})
 
 
-def test_flags_and_deleted_conversations_are_found_without_reading_the_others(database: Database[dict[str, Any]]):
+def test_flags_and_deleted_conversations_are_found_without_reading_the_others(database: Db):
     ensure_indexes(database)
     conversations = database["conversations"]
     version = {"version_id": "v"}

@@ -1,5 +1,6 @@
 """The faults: each lets an operation live, or two of them, and does something bad meanwhile."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -7,13 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 
-from event_detection_pipeline_tests.faults.life import Ended, Life
+from event_detection_pipeline_tests.faults.life import Clock, Ended, Life
 from event_detection_pipeline_tests.faults.operations import Operation
-from event_detection_pipeline_tests.faults.server import Line, Server
+from event_detection_pipeline_tests.faults.server import READS, WRITES, Line, Server, uri_of
 from event_detection_pipeline_tests.faults.world import World, save_as_chronicle_does, say
 
 # What a message to the server takes on a slow line, in seconds.
 _SLOW_SECONDS = 0.02
+# How long an operation waits here for a reply: `socketTimeoutMS`, a second instead of REPLY_SECONDS.
+_IMPATIENT = "/?socketTimeoutMS=1000"
+_LONGEST_JUMP_HOURS = 400 * 24  # of a clock without a battery, until it has asked the network
 # Messages in which an operation of these sizes talks to the server; beyond them a line breaks when all is said.
 _MESSAGES = 60
 _FILE_BYTES = 300_000  # no operation of these sizes writes a larger file
@@ -34,6 +38,11 @@ class Case:
     def moment(self) -> float:
         """Some time of its life, in seconds from its beginning."""
         return self.random.uniform(0, self.undisturbed.seconds)
+
+    def jump(self) -> float:
+        """By how much a clock is wrong, in seconds: a little, or so much that no lease can be meant."""
+        little, much = self.random.uniform(0, 60), self.random.uniform(1, _LONGEST_JUMP_HOURS) * 3600
+        return self.random.choice([little, much])
 
 
 @dataclass(frozen=True)
@@ -89,27 +98,58 @@ def database_down(case: Case) -> list[Ended]:
 
 
 def database_restarted(case: Case) -> list[Ended]:
+    return _without_server(case, case.server.stop)
+
+
+def database_killed(case: Case) -> list[Ended]:
+    case.server.flush()
+    return _without_server(case, case.server.kill)
+
+
+def _without_server(case: Case, end: Callable[[], None]) -> list[Ended]:
     life = Life(case.operation, case.world)
     time.sleep(case.moment())
-    case.server.stop()
+    end()
     time.sleep(case.random.uniform(0, 1))
     case.server.start()
     return [life.end()]
 
 
+def database_silent(case: Case) -> list[Ended]:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = uri_of(silent.getsockname()[1])
+        return [Life(case.operation, case.world, uri=uri + _IMPATIENT).end()]
+
+
+def reply_missing(case: Case) -> list[Ended]:
+    number, delivers = case.random.randrange(_MESSAGES), case.random.random() < 0.5
+    with Line(case.server.port, breaks_at=number, delivers=delivers, silently=True) as line:
+        return [Life(case.operation, case.world, uri=line.uri + _IMPATIENT).end()]
+
+
+def password_wrong(case: Case) -> list[Ended]:
+    uri = case.server.uri.replace("//", "//somebody:wrong@")
+    return [Life(case.operation, case.world, uri=uri).end()]
+
+
 def connection_lost(case: Case) -> list[Ended]:
     number, delivers = case.random.randrange(_MESSAGES), case.random.random() < 0.5
-    with Line(case.server, breaks_at=number, delivers=delivers) as uri:
-        return [Life(case.operation, case.world, uri=uri).end()]
+    with Line(case.server.port, breaks_at=number, delivers=delivers) as line:
+        return [Life(case.operation, case.world, uri=line.uri).end()]
 
 
 def database_slow(case: Case) -> list[Ended]:
-    with Line(case.server, delay=case.random.uniform(0, _SLOW_SECONDS)) as uri:
-        return [Life(case.operation, case.world, uri=uri).end()]
+    with Line(case.server.port, delay=case.random.uniform(0, _SLOW_SECONDS)) as line:
+        return [Life(case.operation, case.world, uri=line.uri).end()]
 
 
 def writes_refused(case: Case) -> list[Ended]:
-    with case.server.refusing_writes(after=case.random.randrange(10)):
+    with case.server.refusing(WRITES, after=case.random.randrange(10)):
+        return [Life(case.operation, case.world).end()]
+
+
+def everything_refused(case: Case) -> list[Ended]:
+    with case.server.refusing(READS + WRITES, after=case.random.randrange(30)):
         return [Life(case.operation, case.world).end()]
 
 
@@ -117,6 +157,32 @@ def saved_by_chronicle(case: Case) -> list[Ended]:
     life = Life(case.operation, case.world)
     with _meanwhile(lambda: save_as_chronicle_does(case.world.open(), until=lambda: life.over)):
         return [life.end()]
+
+
+def two_saved_by_chronicle(case: Case) -> list[Ended]:
+    lives = [Life(case.operation, case.world, number=number) for number in range(2)]
+    with _meanwhile(lambda: save_as_chronicle_does(case.world.open(), until=lambda: all(life.over for life in lives))):
+        return [life.end() for life in lives]
+
+
+def clock_set_back(case: Case) -> list[Ended]:
+    """Either it was ahead and is right from some moment on, or it was right and is behind."""
+    by = case.jump()
+    clock = Clock(ahead=case.random.choice([by, 0.0]), jumps_after=case.moment(), jumps_back=by)
+    return [Life(case.operation, case.world, clock=clock).end()]
+
+
+def killed_with_clock_ahead(case: Case) -> list[Ended]:
+    life = Life(case.operation, case.world, clock=Clock(ahead=case.jump()))
+    time.sleep(case.moment())
+    life.kill()
+    return [life.end()]
+
+
+def two_with_different_clocks(case: Case) -> list[Ended]:
+    clocks = [Clock(), Clock(ahead=-case.jump())]
+    lives = [Life(case.operation, case.world, number=number, clock=clock) for number, clock in enumerate(clocks)]
+    return [life.end() for life in lives]
 
 
 def answered_meanwhile(case: Case) -> list[Ended]:
@@ -146,12 +212,21 @@ FAULTS = {
         Fault("disk full", disk_full, _LIVED),
         Fault("two at once", two_at_once, _LIVED),
         Fault("one of two killed", one_of_two_killed, ("died", *_LIVED)),
+        Fault("clock set back", clock_set_back, ("finished",)),
+        Fault("killed with the clock ahead", killed_with_clock_ahead, ("died", *_LIVED)),
+        Fault("two with different clocks", two_with_different_clocks, _LIVED),
         Fault("database down", database_down, ("gave up",), of_database=True),
+        Fault("database silent", database_silent, ("gave up",), of_database=True),
         Fault("database restarted", database_restarted, _LIVED, of_database=True),
-        Fault("connection lost", connection_lost, _LIVED, of_database=True),
+        Fault("database killed", database_killed, _LIVED, of_database=True),
         Fault("database slow", database_slow, ("finished",), of_database=True),
+        Fault("connection lost", connection_lost, _LIVED, of_database=True),
+        Fault("reply missing", reply_missing, _LIVED, of_database=True),
+        Fault("password wrong", password_wrong, ("gave up",), of_database=True),
         Fault("writes refused", writes_refused, _LIVED, of_database=True),
+        Fault("everything refused", everything_refused, _LIVED, of_database=True),
         Fault("saved by Chronicle", saved_by_chronicle, ("finished",), of_database=True),
+        Fault("two at once, saved by Chronicle", two_saved_by_chronicle, ("finished",), of_database=True),
         Fault("answered meanwhile", answered_meanwhile, ("finished",), of_database=True),
     )
 }

@@ -2,11 +2,14 @@
 
 import multiprocessing
 import resource
+import threading
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
 from typing import Literal
 
+import time_machine
 from pymongo.errors import PyMongoError
 from safetensors import SafetensorError
 
@@ -41,6 +44,24 @@ class Ended:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What a process takes for the time of day, all in seconds: the right time and `ahead`, and after a while less."""
+
+    ahead: float = 0.0
+    jumps_after: float | None = None
+    jumps_back: float = 0.0
+
+    def start(self) -> None:
+        """Set the clock of this process; waiting and time-outs go by another clock, which never jumps."""
+        beginning = datetime.now(UTC) + timedelta(seconds=self.ahead)
+        traveller = time_machine.travel(beginning).start()
+        if self.jumps_after is not None:
+            timer = threading.Timer(self.jumps_after, lambda: traveller.shift(-self.jumps_back))
+            timer.daemon = True
+            timer.start()
+
+
 class Life:
     """A process that does an operation, started at once.
 
@@ -49,6 +70,7 @@ class Life:
         number: of two at once.
         dies_before: the change that it does not make any more.
         file_limit: bytes; no file can become larger, as on a full disk.
+        clock: if not the right one.
     """
 
     def __init__(
@@ -60,9 +82,10 @@ class Life:
         number: int = 0,
         dies_before: int | None = None,
         file_limit: int | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._pipe, there = _CONTEXT.Pipe(duplex=False)
-        arguments = (there, operation.name, world, uri or world.uri, number, dies_before, file_limit)
+        arguments = (there, operation.name, world, uri or world.uri, number, dies_before, file_limit, clock)
         self._process = _CONTEXT.Process(target=_live, args=arguments, daemon=True)
         self._process.start()
         there.close()
@@ -108,7 +131,10 @@ def _live(
     number: int,
     dies_before: int | None,
     file_limit: int | None,
+    clock: Clock | None,
 ) -> None:
+    if clock:
+        clock.start()
     pipe.send(("began", "", 0))
     fate = Fate(dies_before)
     if file_limit is not None:

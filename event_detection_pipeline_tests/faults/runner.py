@@ -124,7 +124,8 @@ def summary(results: Sequence[Result]) -> str:
         broken = sum(bool(result.violations) for result in group)
         lines.append(f"| {operation} | {fault} | {len(group)} | {how} | {broken} |")
     broken = sum(bool(result.violations) for result in results)
-    return "\n".join([*lines, f"{len(results)} cases, {broken} with violations"])
+    longest = max(ended.seconds for result in results for ended in result.endings)
+    return "\n".join([*lines, f"{len(results)} cases, {broken} with violations; the longest life took {longest:.0f} s"])
 
 
 def _grouped(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:

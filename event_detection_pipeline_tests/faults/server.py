@@ -4,7 +4,7 @@ import multiprocessing
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,7 +17,8 @@ from event_detection_pipeline.chronicle.database import APP_NAME
 NOT_AUTHORIZED = 13
 """What a server answers to a user without the right to do something (Unauthorized)."""
 
-_WRITES = ["insert", "update", "delete", "findAndModify"]
+WRITES = ("insert", "update", "delete", "findAndModify")
+READS = ("find", "getMore", "aggregate", "count", "distinct")
 
 
 class Server:
@@ -50,10 +51,20 @@ class Server:
         self._pipe.send("stop")
         self._process.join(20)
 
+    def flush(self) -> None:
+        """What was written until now is on the disk."""
+        with MongoClient(self.uri) as client:
+            client.admin.command("fsync")
+
+    def kill(self) -> None:
+        """SIGKILL: what was written last is lost where nobody waited for the journal, as with MongoDB itself."""
+        self._process.kill()
+        self._process.join()
+
     @contextmanager
-    def refusing_writes(self, *, after: int) -> Iterator[None]:
-        """As long as the block lasts the pipeline may read only, once it has written `after` times."""
-        refuse = {"failCommands": _WRITES, "errorCode": NOT_AUTHORIZED, "appName": APP_NAME}
+    def refusing(self, commands: Sequence[str], *, after: int) -> Iterator[None]:
+        """As long as the block lasts the pipeline has no right to these, once it has done them `after` times."""
+        refuse = {"failCommands": list(commands), "errorCode": NOT_AUTHORIZED, "appName": APP_NAME}
         with MongoClient(self.uri) as client:  # of another name: it can switch this off again
             client.admin.command("configureFailPoint", "failCommand", mode={"skip": after}, data=refuse)
             try:
@@ -68,21 +79,34 @@ class Line:
     Args:
         breaks_at: the number (from 0) of the message to the server at which all connections are lost.
         delivers: whether that message still arrives, so that only its reply is lost.
+        silently: no connection is closed; on that one nothing comes any more.
+
+    Attributes:
+        uri: behind which the server is found.
+        messages: how many went to the server.
     """
 
     def __init__(
-        self, server: Server, *, delay: float = 0.0, breaks_at: int | None = None, delivers: bool = False
+        self,
+        port: int,
+        *,
+        delay: float = 0.0,
+        breaks_at: int | None = None,
+        delivers: bool = False,
+        silently: bool = False,
     ) -> None:
-        self._server, self._delay, self._breaks_at, self._delivers = server, delay, breaks_at, delivers
-        self._messages = 0
+        self._port, self._delay = port, delay
+        self._delivers, self._silently = delivers, silently
+        self.breaks_at, self.messages = breaks_at, 0
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
+        self._silent: set[socket.socket] = set()
 
-    def __enter__(self) -> str:
-        """The address behind which the server is found."""
+    def __enter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self.uri = uri_of(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
-        return uri_of(self._listener.getsockname()[1])
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._listener.close()
@@ -92,7 +116,7 @@ class Line:
         while True:
             try:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._server.port))
+                server = socket.create_connection(("127.0.0.1", self._port))
             except OSError:
                 return
             with self._lock:
@@ -105,20 +129,27 @@ class Line:
             while data := source.recv(1 << 16):
                 time.sleep(self._delay)
                 if asks and self._breaks_now():
-                    if self._delivers:
-                        target.sendall(data)
-                        time.sleep(0.05)  # time for the server to do it
-                    self._hang_up()
+                    self._break(source, target, data)
                     return
-                target.sendall(data)
+                if target not in self._silent:
+                    target.sendall(data)
         for one in (source, target):
             one.close()
 
+    def _break(self, client: socket.socket, server: socket.socket, data: bytes) -> None:
+        if self._silently:
+            self._silent.add(client)
+        if self._delivers:
+            server.sendall(data)
+            time.sleep(0.05)  # time for the server to do it
+        if not self._silently:
+            self._hang_up()
+
     def _breaks_now(self) -> bool:
         with self._lock:
-            number = self._messages
-            self._messages += 1
-        return number == self._breaks_at
+            number = self.messages
+            self.messages += 1
+        return number == self.breaks_at
 
     def _hang_up(self) -> None:
         with self._lock:

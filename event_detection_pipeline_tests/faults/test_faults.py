@@ -8,10 +8,18 @@ from event_detection_pipeline_tests.faults.faults import FAULTS
 from event_detection_pipeline_tests.faults.operations import OPERATIONS
 from event_detection_pipeline_tests.faults.runner import Matrix, applies, matrix
 
-# What loads a model takes seconds: of it only what nothing else shows. A killed training has tests of its own.
+# What loads a model, or exports first, takes seconds: of it only what nothing else shows. A killed training has tests
+# of its own.
 _FAULTS_OF = {
-    "scan": ("killed anytime", "database restarted", "saved by Chronicle", "answered meanwhile"),
+    "scan": (
+        "killed anytime",
+        "killed with the clock ahead",
+        "database restarted",
+        "saved by Chronicle",
+        "answered meanwhile",
+    ),
     "training": (),
+    "forget": ("killed between changes", "disk full", "two at once", "database killed"),
 }
 PAIRS = [
     (operation.name, fault.name)

@@ -36,7 +36,7 @@ class Exporting:
         database.client.close()
 
     def run(self, world: World, uri: str, number: int, promise: Callable[[str], None]) -> None:
-        _export(world, uri, world.settings)
+        export(world, uri, world.settings)
 
     def broken(self, world: World, promised: list[str]) -> Iterator[str]:
         for file in world.settings.audio_dir.glob("[!.]*"):
@@ -61,7 +61,7 @@ class Exporting:
 
     def unfinished(self, world: World) -> Iterator[str]:
         beside = world.settings.model_copy(update={"data_dir": world.folder / "undisturbed"})
-        _export(world, world.uri, beside)
+        export(world, world.uri, beside)
         if _made(world.settings) != _made(beside):
             yield f"made {sorted(_made(world.settings))}, undisturbed {sorted(_made(beside))}"
         named = {Path(clip.audio).name for clip in read_manifest(manifest_path(world.settings, CHIME))}
@@ -69,7 +69,7 @@ class Exporting:
             yield f"audio that no clip names: {sorted(orphans)}"
 
 
-def _export(world: World, uri: str, settings: Settings) -> None:
+def export(world: World, uri: str, settings: Settings) -> None:
     database = world.open(uri)
     export_clips(database, settings, CHIME)
     write_training_manifest(settings, CHIME, min_samples=0)
