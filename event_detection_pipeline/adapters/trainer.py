@@ -158,6 +158,18 @@ class DetectionTrainer(Trainer):
         is_marker = labels == self._material.marker.ids[0]
         return torch.where(is_marker, self._marker_weight, 1.0) * (labels != IGNORED)
 
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super()._save_checkpoint(*args, **kwargs)
+        except RuntimeError as error:
+            if "inline_container" not in str(error):
+                raise
+            # torch writes its archives itself, and knows no OSError.
+            raise PipelineError(
+                f"a checkpoint could not be written below {self.args.output_dir}: is the disk full? Run it again, and "
+                "it goes on from the one before"
+            ) from error
+
     def evaluate(self, *_args: Any, **_kwargs: Any) -> dict[str, float]:
         """Rank the validation clips by score; average precision, and the mean log-loss of the scores behind it."""
         assert self.model is not None
