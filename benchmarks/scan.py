@@ -49,6 +49,7 @@ from event_detection_pipeline.demo.opus import encode_ogg_opus
 CHUNK_SECONDS = 10
 LONG_CLIPS = 40  # short conversations that make a long one: about seven minutes, Chronicle's average
 EVENTS = (1, 2, 4)
+FASTER_WHISPER_BATCH = 8  # its own default
 QUICK_EPOCHS = 2
 WINDOW = int(MAX_CLIP_SECONDS * SAMPLE_RATE)
 
@@ -159,7 +160,7 @@ def convert(folder: Path, merged: Path) -> None:
         converter.convert(str(merged / precision), quantization=precision)
 
 
-def faster_whisper(uri: str, name: str, model: Path, target_token: str, batch_size: int) -> Heard:
+def faster_whisper(uri: str, name: str, model: Path, target_token: str) -> Heard:
     """All windows of all conversations in full batches: fuller ones than a loop over files would give it."""
     from faster_whisper import BatchedInferencePipeline, WhisperModel
 
@@ -187,7 +188,7 @@ def faster_whisper(uri: str, name: str, model: Path, target_token: str, batch_si
         clip_timestamps=clips,
         without_timestamps=True,
         suppress_tokens=[],
-        batch_size=batch_size,
+        batch_size=FASTER_WHISPER_BATCH,
     )
     scores = dict.fromkeys(owners, 0.0)
     for segment in segments:
@@ -233,11 +234,11 @@ def run(uri: str, clips: Sequence[Clip], folder: Path, merged: Path) -> Iterator
     fill(connect(uri, "short"), {clip.conversation_id: [clip] for clip in clips})
     joined = range(0, len(clips), LONG_CLIPS)
     fill(connect(uri, "long"), {f"long-{first}": clips[first : first + LONG_CLIPS] for first in joined})
-    token, batch_size = read_detection(folder).target_token, ScanSettings().batch_size
+    token = read_detection(folder).target_token
     ways: dict[str, tuple[Any, ...]] = {
         "generate": (generate, folder),
-        "faster_whisper_int8": (faster_whisper, merged / "int8", token, batch_size),
-        "faster_whisper_float32": (faster_whisper, merged / "float32", token, batch_size),
+        "faster_whisper_int8": (faster_whisper, merged / "int8", token),
+        "faster_whisper_float32": (faster_whisper, merged / "float32", token),
         **{f"ours_{count}": (ours, copies(folder, count)) for count in EVENTS},
     }
     for kind in ("short", "long"):

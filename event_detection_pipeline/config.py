@@ -153,13 +153,14 @@ class AdapterSettings(Section):
 
 
 class ScanSettings(Section):
-    """How new conversations are scanned: at most `limit` a run, the newest first.
+    """How new conversations are scanned: at most `limit` a run, the newest first, `batch_size` windows at once (None:
+    as many as suit the device's memory).
 
     With `shadow` the newest adapter of each event hears along before it is promoted; its scores are kept apart and flag
     nothing. `shards` scans share the work of a run in Dagster, each a step of its own.
     """
 
-    batch_size: int = Field(default=8, ge=1)
+    batch_size: int | None = Field(default=None, ge=1)
     limit: int | None = Field(default=None, ge=1)
     shadow: bool = False
     shards: int = Field(default=1, ge=1, le=256)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +9,13 @@ import torch
 from peft import PeftModel
 from safetensors import SafetensorError
 
+from event_detection_pipeline.adapters.batch_size import BatchSize, clips_at_once, in_batches
 from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.examples import Example, decoder_input, read_wav
 from event_detection_pipeline.adapters.marker import Marker, allow_marker, marker_of
 from event_detection_pipeline.adapters.probe import PROBE_FILE, Pools, Probe, joined, load_probe
 from event_detection_pipeline.adapters.release import BrokenAdapter, Detection, read_detection
-from event_detection_pipeline.adapters.scoring import BATCH_SIZE, ClipScore, read_scores
+from event_detection_pipeline.adapters.scoring import ClipScore, read_scores
 from event_detection_pipeline.adapters.whisper import Whisper, load_whisper
 
 
@@ -66,17 +66,14 @@ class Detector:
 
     def score_examples(self, examples: Sequence[Example]) -> dict[str, list[ClipScore]]:
         """`score` of examples of any lengths, in their order."""
-        found: dict[str, dict[int, ClipScore]] = {adapter.name: {} for adapter in self.adapters}
-        order = sorted(range(len(examples)), key=lambda index: examples[index].bucket)
-        for _, group in groupby(order, key=lambda index: examples[index].bucket):
-            indices = list(group)
-            for start in range(0, len(indices), BATCH_SIZE):
-                batch = indices[start : start + BATCH_SIZE]
-                chosen = [examples[index] for index in batch]
-                scores = self.score([read_wav(one.audio) for one in chosen], [one.words for one in chosen])
-                for name, of_batch in scores.items():
-                    found[name].update(zip(batch, of_batch, strict=True))
-        return {name: [scores[index] for index in range(len(examples))] for name, scores in found.items()}
+
+        def score(batch: list[int]) -> list[tuple[ClipScore, ...]]:
+            chosen = [examples[index] for index in batch]
+            scores = self.score([read_wav(one.audio) for one in chosen], [one.words for one in chosen])
+            return list(zip(*scores.values(), strict=True))
+
+        found = in_batches([example.bucket for example in examples], BatchSize(clips_at_once(self.whisper)), score)
+        return {adapter.name: [one[number] for one in found] for number, adapter in enumerate(self.adapters)}
 
     def _below_adapters(self, clips: Sequence[np.ndarray]) -> tuple[torch.Tensor, Pools]:
         """The states that enter the lowest adapted layer, and what the probes are told."""

@@ -9,6 +9,7 @@ from typing import Any
 from pymongo import DESCENDING
 from pymongo.database import Database
 
+from event_detection_pipeline.adapters.batch_size import BatchSize
 from event_detection_pipeline.adapters.detector import Detector
 from event_detection_pipeline.adapters.estimate import Estimate
 from event_detection_pipeline.adapters.metrics import proportion
@@ -17,7 +18,7 @@ from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REV
 from event_detection_pipeline.chronicle.documents import MalformedDocument
 from event_detection_pipeline.config import ClipSettings, ScanSettings
 from event_detection_pipeline.progress import log_progress
-from event_detection_pipeline.scan.listen import BatchSize, Heard, listen, loudest
+from event_detection_pipeline.scan.listen import Heard, batch_size, listen, loudest
 from event_detection_pipeline.scan.pending import HEAD, PendingVersion, active_version
 from event_detection_pipeline.scan.windows import NotYet, version_windows
 
@@ -82,12 +83,12 @@ def compare_live(
     """
     adapters = {adapter.name: adapter.detection for detector in detectors for adapter in detector.adapters}
     event = adapters[names[0]].event
-    progress, batch_size = log_progress(logger, "conversations"), BatchSize(settings.batch_size)
+    progress, size = log_progress(logger, "conversations"), batch_size(detectors, settings)
     found: list[LiveVersion] = []
     unheard = 0
     for number, version in enumerate(islice(_latest(database), count), start=1):
         try:
-            heard = _hear(database, version, detectors, batch_size, clips)
+            heard = _hear(database, version, detectors, size, clips)
         except (NotYet, NoAudio, AudioTooLong, MalformedDocument) as error:
             logger.warning("conversation %s is left out: %s", version.conversation_id, error)
             unheard += 1
@@ -115,14 +116,14 @@ def _hear(
     database: Database[dict[str, Any]],
     version: PendingVersion,
     detectors: Sequence[Detector],
-    batch_size: BatchSize,
+    size: BatchSize,
     clips: ClipSettings,
 ) -> dict[str, Heard]:
     best: dict[str, Heard] = {}
     windows = version_windows(database, version, clips)
-    while group := list(islice(windows, GROUP_BATCHES * batch_size.windows)):
+    while group := list(islice(windows, GROUP_BATCHES * size.clips)):
         for detector in detectors:
-            for name, heard in listen(detector, group, batch_size).items():
+            for name, heard in listen(detector, group, size).items():
                 best[name] = loudest([*heard, *([best[name]] if name in best else [])])
     if not best:
         raise NoAudio(f"conversation {version.conversation_id} is empty")

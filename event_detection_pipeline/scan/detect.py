@@ -8,7 +8,7 @@ from event_detection_pipeline.adapters.detector import Detector
 from event_detection_pipeline.chronicle.audio import Samples, UndecodableAudio, decode
 from event_detection_pipeline.chronicle.documents import Word
 from event_detection_pipeline.config import SAMPLE_RATE, ClipSettings, ScanSettings
-from event_detection_pipeline.scan.listen import BatchSize, listen, loudest
+from event_detection_pipeline.scan.listen import batch_size, listen, loudest
 from event_detection_pipeline.scan.windows import Window, cut
 
 
@@ -34,7 +34,7 @@ def detect(
         UndecodableAudio: names the file.
         OutOfMemory.
     """
-    batch_size = BatchSize(settings.batch_size)
+    size = batch_size(detectors, settings)
     for path in paths:
         samples = _read(path)
         for detector in detectors:
@@ -43,7 +43,7 @@ def detect(
                 for one in cut(samples, None, clips)
             ]
             transcript = " ".join(word.text for window in windows for word in window.words or ())
-            heard = listen(detector, windows, batch_size)
+            heard = listen(detector, windows, size)
             for adapter in detector.adapters:
                 best = loudest(heard[adapter.name])
                 detection = adapter.detection

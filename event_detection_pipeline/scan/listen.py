@@ -1,41 +1,15 @@
 """Listening: what the adapters hear in windows, batched by length."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
+from event_detection_pipeline.adapters.batch_size import BatchSize, clips_at_once, in_batches
 from event_detection_pipeline.adapters.detector import Detector
 from event_detection_pipeline.adapters.scoring import ClipScore
 from event_detection_pipeline.adapters.whisper import bucket_samples
 from event_detection_pipeline.chronicle.documents import Word
-from event_detection_pipeline.errors import PipelineError
+from event_detection_pipeline.config import ScanSettings
 from event_detection_pipeline.scan.windows import Window
-
-logger = logging.getLogger(__name__)
-
-
-class OutOfMemory(PipelineError):
-    """The device's memory does not hold a single window."""
-
-
-class BatchSize:
-    """How many windows are scored at once: as configured, until the device's memory turns out not to hold so many."""
-
-    def __init__(self, windows: int) -> None:
-        self.windows = windows
-
-    def halve(self) -> None:
-        """Raises OutOfMemory where there is nothing to halve."""
-        if self.windows == 1:
-            raise OutOfMemory(
-                "the device ran out of memory with a single window: close what else uses the card, scan on the CPU "
-                '(device = "cpu"), or train on a smaller base_model'
-            )
-        logger.warning("out of memory with %d windows at once: going on with %d", self.windows, self.windows // 2)
-        self.windows //= 2
-        torch.cuda.empty_cache()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,34 +32,29 @@ def listen(detector: Detector, windows: Sequence[Window], batch_size: BatchSize)
         else tuple(Word(text, None, None) for text in detector.transcribe(window.samples))
         for window in windows
     ]
-    heard: dict[str, dict[int, Heard]] = {adapter.name: {} for adapter in detector.adapters}
-    for bucket in _buckets(windows):
-        while bucket:
-            batch = bucket[: batch_size.windows]
-            samples = [windows[index].samples for index in batch]
-            try:
-                found = detector.score(samples, [[word.text for word in words[index]] for index in batch])
-            except torch.OutOfMemoryError:
-                batch_size.halve()
-                continue
-            bucket = bucket[len(batch) :]
-            for name, scores in found.items():
-                for index, score in zip(batch, scores, strict=True):
-                    heard[name][index] = Heard(score.score, _time_of(score, words[index], windows[index]))
-    return {name: [found[index] for index in range(len(windows))] for name, found in heard.items()}
+
+    def score(batch: list[int]) -> list[tuple[ClipScore, ...]]:
+        chosen = [[word.text for word in words[index]] for index in batch]
+        return list(zip(*detector.score([windows[index].samples for index in batch], chosen).values(), strict=True))
+
+    found = in_batches([bucket_samples(len(window.samples)) for window in windows], batch_size, score)
+    return {
+        adapter.name: [
+            Heard(scores[number].score, _time_of(scores[number], spoken, window))
+            for scores, spoken, window in zip(found, words, windows, strict=True)
+        ]
+        for number, adapter in enumerate(detector.adapters)
+    }
+
+
+def batch_size(detectors: Sequence[Detector], settings: ScanSettings) -> BatchSize:
+    """As configured; else what suits all of the detectors."""
+    return BatchSize(settings.batch_size or min(clips_at_once(detector.whisper) for detector in detectors))
 
 
 def loudest(heard: Sequence[Heard]) -> Heard:
     """The window with the highest score speaks for the recording."""
     return max(heard, key=lambda one: one.score)
-
-
-def _buckets(windows: Sequence[Window]) -> list[list[int]]:
-    """Indices of windows, those of one padded length together."""
-    buckets: dict[int, list[int]] = {}
-    for index, window in enumerate(windows):
-        buckets.setdefault(bucket_samples(len(window.samples)), []).append(index)
-    return list(buckets.values())
 
 
 def _time_of(score: ClipScore, words: Sequence[Word], window: Window) -> float | None:

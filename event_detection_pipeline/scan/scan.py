@@ -21,7 +21,7 @@ from event_detection_pipeline.config import ClipSettings, ScanSettings
 from event_detection_pipeline.errors import PipelineError
 from event_detection_pipeline.progress import INTERVAL_SECONDS
 from event_detection_pipeline.scan.leases import MAX_ATTEMPTS, Leases
-from event_detection_pipeline.scan.listen import BatchSize
+from event_detection_pipeline.scan.listen import batch_size
 from event_detection_pipeline.scan.pending import PendingVersion
 from event_detection_pipeline.scan.pipeline import prepared
 from event_detection_pipeline.scan.results import VersionScore, write_results, write_shadow
@@ -33,9 +33,10 @@ logger = logging.getLogger(__name__)
 
 # Threads that decode: FFmpeg works outside Python's lock, what stays inside it is worth no more threads than these.
 DECODERS = min(8, os.cpu_count() or 1)
-# Windows are scored in groups of so many batches, so that batches of one padded length are full. As many again wait
-# decoded: at 8 windows of 12 s a batch that is 100 MB in all, however long a conversation is.
-GROUP_BATCHES = 8
+# Windows are scored in groups of so many batches, so that batches of one padded length are full, and of at least so
+# many windows, so that what is found is written in bulk. As many again wait decoded: at 12 s a window that is 50 MB in
+# all on a CPU and at most 400 MB on a card, however long a conversation is.
+GROUP_BATCHES, LEAST_GROUP = 8, 32
 EXAMPLES = 100  # flags that a report lists
 
 
@@ -92,8 +93,9 @@ def scan(
     adapters = [adapter for detector in detectors for adapter in detector.adapters]
     promoted = {adapter.detection.event: adapter.name for adapter in adapters if adapter.name not in shadow}
     report = ScanReport(tuple(promoted.values()))
-    ahead = GROUP_BATCHES * settings.batch_size
-    tally, progress = Tally(detectors, BatchSize(settings.batch_size)), _Progress()
+    size = batch_size(detectors, settings)
+    ahead = max(GROUP_BATCHES * size.clips, LEAST_GROUP)
+    tally, progress = Tally(detectors, size), _Progress()
     with Leases(database, promoted.values()) as leases, ThreadPoolExecutor(1, "scan-writer") as writer:
         work = Work(database, promoted, leases, limit)
         written: Future[None] | None = None

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from event_detection_pipeline.adapters.batch_size import BatchSize
 from event_detection_pipeline.adapters.detector import Detector, LoadedAdapter
-from event_detection_pipeline.scan.listen import BatchSize, Heard, listen, loudest
+from event_detection_pipeline.scan.listen import Heard, listen, loudest
 from event_detection_pipeline.scan.pending import PendingVersion
 from event_detection_pipeline.scan.results import VersionScore
 from event_detection_pipeline.scan.windows import Window

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from event_detection_pipeline.adapters.batch_size import OutOfMemory
 from event_detection_pipeline.adapters.detector import Detector, load_detectors
 from event_detection_pipeline.adapters.scoring import ClipScore
 from event_detection_pipeline.chronicle.database import (
@@ -25,7 +26,6 @@ from event_detection_pipeline.chronicle.database import (
 from event_detection_pipeline.config import ClipSettings, ScanSettings
 from event_detection_pipeline.review.answers import record, settle_unfinished
 from event_detection_pipeline.review.reviews import Answer
-from event_detection_pipeline.scan.listen import OutOfMemory
 from event_detection_pipeline.scan.pending import PendingVersion
 from event_detection_pipeline.scan.scan import ScanReport, scan
 from event_detection_pipeline.scan.windows import version_windows

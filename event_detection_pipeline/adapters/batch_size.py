@@ -1,0 +1,97 @@
+"""The batch size: how many clips are scored at once, and fewer when memory turns out not to hold them."""
+
+import logging
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import TypeVar
+
+import torch
+from transformers import WhisperConfig
+
+from event_detection_pipeline.adapters.whisper import Whisper
+from event_detection_pipeline.errors import PipelineError
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+# On a CPU: what a layer makes of one clip stays in the caches, what it makes of eight goes through memory.
+CPU_CLIPS = 1
+# On a card: so many clips of 12 s keep the largest one busy, and more would have to wait decoded.
+MAX_CARD_CLIPS = 32
+# Of a card's free memory: the rest is for what the allocator cannot use again at once, and for others on the card.
+USED_SHARE = 0.5
+# The widest moment of an encoder layer, in multiples of d_model: residual and normalised states, the feed-forward's
+# four before and four after GELU, and the states that several events share.
+ENCODER_WIDTH = 11
+
+
+class OutOfMemory(PipelineError):
+    """The device's memory does not hold a single clip."""
+
+
+class BatchSize:
+    """How many clips are scored at once: at first as given, until the device's memory turns out not to hold so many."""
+
+    def __init__(self, clips: int) -> None:
+        self.clips = clips
+
+    def halve(self) -> None:
+        """Raises OutOfMemory where there is nothing to halve."""
+        if self.clips == 1:
+            raise OutOfMemory(
+                "the device ran out of memory with a single window: close what else uses the card, work on the CPU "
+                '(device = "cpu"), or train on a smaller base_model'
+            )
+        logger.warning("out of memory with %d clips at once: going on with %d", self.clips, self.clips // 2)
+        self.clips //= 2
+        torch.cuda.empty_cache()
+
+
+def clips_at_once(whisper: Whisper) -> int:
+    """How many clips to score at once on the device that the model is on."""
+    device = whisper.compute.device
+    if device.type != "cuda":
+        return CPU_CLIPS
+    free, _ = torch.cuda.mem_get_info(device)
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by PyTorch, for what comes next
+    return clips_that_fit(free + kept, whisper.model.config, whisper.compute.dtype)
+
+
+def clips_that_fit(free: int, config: WhisperConfig, dtype: torch.dtype) -> int:
+    """How many clips of 30 s a card scores at once that has `free` bytes beside the model; at least 1, whatever fits.
+
+    `free * USED_SHARE / (bytes of a number * (frames * ENCODER_WIDTH * d_model + tokens * vocabulary))`: a clip takes
+    the widest moment of an encoder layer (1500 frames), then the logits of a full transcript (448 tokens). With
+    large-v3 in bfloat16 that is 89 MB.
+    """
+    encoder = config.max_source_positions * ENCODER_WIDTH * config.d_model
+    logits = config.max_target_positions * config.vocab_size
+    fitting = int(free * USED_SHARE / (dtype.itemsize * (encoder + logits)))
+    return min(max(fitting, 1), MAX_CARD_CLIPS)
+
+
+def in_batches(buckets: Sequence[int], size: BatchSize, score: Callable[[list[int]], Sequence[Result]]) -> list[Result]:
+    """What `score` makes of each clip, in the clips' order.
+
+    Args:
+        buckets: the padded length of each clip.
+        score: is given the indices of clips of one bucket, and gives one result for each.
+
+    Raises:
+        OutOfMemory.
+    """
+    found: dict[int, Result] = {}
+    order = sorted(range(len(buckets)), key=lambda index: buckets[index])
+    for _, group in groupby(order, key=lambda index: buckets[index]):
+        waiting = list(group)
+        while waiting:
+            batch = waiting[: size.clips]
+            try:
+                scores = score(batch)
+            except torch.OutOfMemoryError:
+                size.halve()
+                continue
+            found.update(zip(batch, scores, strict=True))
+            waiting = waiting[len(batch) :]
+    return [found[index] for index in range(len(buckets))]
