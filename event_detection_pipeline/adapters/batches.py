@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Sampler
 
+from event_detection_pipeline.adapters.distributed import ALONE, Processes
+
 
 class Draw(NamedTuple):
     """A clip as it is heard this time: its index, and which of its augmented copies (0: as it was recorded)."""
@@ -20,21 +22,31 @@ class BucketBatchSampler(Sampler[list[Draw]]):
 
     With equal weights every clip comes exactly once an epoch. No clip is padded to the length of a longer neighbour:
     the encoder's cost is that of the audio. All of training's randomness is here and follows from (seed, epoch), so
-    that a training that was interrupted goes on as it would have.
+    that a training that was interrupted goes on as it would have, and that processes which share a training need not
+    tell each other: each draws all batches, and yields its share of each (none of a batch that is too small).
 
     Args:
         buckets: the padded length of each clip; only clips of the same share a batch.
         weights: how often a clip is drawn, in relation to the others.
         copies: how many augmented copies a clip has besides itself; each is as likely.
+        batch_size: of all processes together.
     """
 
     def __init__(
-        self, buckets: Sequence[int], weights: Sequence[float], *, copies: int, batch_size: int, seed: int
+        self,
+        buckets: Sequence[int],
+        weights: Sequence[float],
+        *,
+        copies: int,
+        batch_size: int,
+        seed: int,
+        processes: Processes = ALONE,
     ) -> None:
         self.epoch = 0
         self._copies = copies
         self._batch_size = batch_size
         self._seed = seed
+        self._processes = processes
         self._weights = np.asarray(weights, dtype=float)
         share = len(weights) / self._weights.sum()
         members = [np.flatnonzero(np.asarray(buckets) == bucket) for bucket in sorted(set(buckets))]
@@ -57,7 +69,7 @@ class BucketBatchSampler(Sampler[list[Draw]]):
             draws = [Draw(*one) for one in zip(indices, copies, strict=True)]
             batches += [draws[i : i + self._batch_size] for i in range(0, count, self._batch_size)]
         rng.shuffle(batches)
-        yield from batches
+        yield from map(self._processes.share, batches)
 
 
 def drawn(weights: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -5,21 +5,37 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from event_detection_pipeline.adapters.card import model_card
 from event_detection_pipeline.adapters.checkpoints import checkpoint_folder, training_key
 from event_detection_pipeline.adapters.device import Compute
+from event_detection_pipeline.adapters.distributed import ALONE, Processes
 from event_detection_pipeline.adapters.evaluation_set import usable
 from event_detection_pipeline.adapters.examples import Example
-from event_detection_pipeline.adapters.marker import marker_of
+from event_detection_pipeline.adapters.marker import Marker, marker_of
 from event_detection_pipeline.adapters.metrics import Metrics, measure_examples
 from event_detection_pipeline.adapters.probe import PROBE_FILE, joined, pooled_states, save_probe, train_probe
 from event_detection_pipeline.adapters.provenance import write_conversations
-from event_detection_pipeline.adapters.release import METRICS_FILE, Detection, save_adapter, write_json
+from event_detection_pipeline.adapters.release import (
+    DETECTION_FILE,
+    METRICS_FILE,
+    Detection,
+    read_json,
+    save_adapter,
+    write_json,
+)
 from event_detection_pipeline.adapters.revision import base_revision
 from event_detection_pipeline.adapters.scoring import score_examples
 from event_detection_pipeline.adapters.threshold import choose_threshold, operating_curve
-from event_detection_pipeline.adapters.train import LossPoint, Workplace, first_adapted_layer, train_adapter
-from event_detection_pipeline.adapters.whisper import load_whisper
+from event_detection_pipeline.adapters.train import (
+    LossPoint,
+    TrainedAdapter,
+    Workplace,
+    first_adapted_layer,
+    train_adapter,
+)
+from event_detection_pipeline.adapters.whisper import Whisper, load_whisper
 from event_detection_pipeline.clips.manifest import Clip, manifest_digest, read_manifest
 from event_detection_pipeline.clips.splits import Split
 from event_detection_pipeline.config import EventSettings, Settings
@@ -35,7 +51,7 @@ class NoUsableClips(PipelineError):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What training gave. `probe` is the linear probe on the test split, for comparison."""
+    """What training gave, and on what. `probe` is the linear probe on the test split, for comparison."""
 
     folder: Path
     detection: Detection
@@ -47,19 +63,62 @@ class Candidate:
     seconds: float
     clips: dict[Split, int]
     unusable: int
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """What a training was given, and what it gave."""
+
+    manifest: Path
+    event: EventSettings
+    clips: Sequence[Clip]
+    splits: dict[Split, list[Example]]
+    unusable: int
+    whisper: Whisper
+    marker: Marker
+    trained: TrainedAdapter
+    device: str
 
 
 def train_candidate(
-    manifest: Path, folder: Path, event: EventSettings, settings: Settings, compute: Compute
+    manifest: Path,
+    folder: Path,
+    event: EventSettings,
+    settings: Settings,
+    compute: Compute,
+    processes: Processes = ALONE,
 ) -> Candidate:
     """Train an adapter on a manifest and fill `folder` (which exists) with it. Called again after it was killed, it
     goes on from its last checkpoint.
+
+    Args:
+        processes: that train together; the first calls this, the others `share_training`.
 
     Raises:
         BrokenManifest, NoUsableClips, BaseModelUnavailable, UnknownLanguage, NothingToLearn, TrainingDiverged,
         OutOfMemory, AlreadyTraining.
     """
-    key = training_key(
+    key = _key(manifest, event, settings, compute)
+    with checkpoint_folder(settings.checkpoint_dir, key) as checkpoints:
+        tensorboard = settings.tensorboard_dir / f"{event.name}-{key}" if settings.training.tensorboard else None
+        workplace = Workplace(checkpoints, settings.state_cache_dir, tensorboard, processes)
+        return _complete(_train(manifest, event, settings, compute, workplace), folder, settings)
+
+
+def share_training(
+    manifest: Path, event: EventSettings, settings: Settings, compute: Compute, processes: Processes
+) -> None:
+    """Do this process's share of a `train_candidate` that the first one called. Ends with the training, and leaves
+    nothing but encoder states. Raises what `train_candidate` does."""
+    checkpoints = settings.checkpoint_dir / _key(manifest, event, settings, compute)
+    workplace = Workplace(checkpoints, settings.state_cache_dir, processes=processes)
+    _train(manifest, event, settings, compute, workplace)
+
+
+def _key(manifest: Path, event: EventSettings, settings: Settings, compute: Compute) -> str:
+    # Not by how many processes: what two cards began, one may end.
+    return training_key(
         manifest_digest(manifest),
         settings.base_model,
         settings.language,
@@ -68,33 +127,39 @@ def train_candidate(
         settings.training,
         compute,
     )
-    with checkpoint_folder(settings.checkpoint_dir, key) as checkpoints:
-        tensorboard = settings.tensorboard_dir / f"{event.name}-{key}" if settings.training.tensorboard else None
-        workplace = Workplace(checkpoints, settings.state_cache_dir, tensorboard)
-        return _train_candidate(manifest, folder, event, settings, compute, workplace)
 
 
-def _train_candidate(
-    manifest: Path, folder: Path, event: EventSettings, settings: Settings, compute: Compute, workplace: Workplace
-) -> Candidate:
-    clips = read_manifest(manifest, source_tag=event.source_tag)
-    splits, unusable = load_examples(clips, event)
-    logger.info(
-        "training on %d clips, validating on %d, testing on %d (%d without usable audio left out)",
-        *(len(splits[name]) for name in ("train", "validation", "test")),
-        unusable,
-    )
-    whisper = load_whisper(settings.base_model, compute, settings.language)
-    marker = marker_of(whisper.tokenizer, event.target_token)
-    trained = train_adapter(
-        whisper,
-        marker,
-        splits["train"],
-        splits["validation"],
-        lora=settings.lora,
-        settings=settings.training,
-        workplace=workplace,
-    )
+def _train(
+    manifest: Path, event: EventSettings, settings: Settings, compute: Compute, workplace: Workplace
+) -> _Training:
+    processes = workplace.processes
+    with processes.joined(compute.device):
+        with processes.first_ahead():
+            clips = read_manifest(manifest, source_tag=event.source_tag)
+            splits, unusable = load_examples(clips, event)
+            logger.info(
+                "training on %d clips, validating on %d, testing on %d (%d without usable audio left out)",
+                *(len(splits[name]) for name in ("train", "validation", "test")),
+                unusable,
+            )
+            whisper = load_whisper(settings.base_model, compute, settings.language)
+            marker = marker_of(whisper.tokenizer, event.target_token)
+        trained = train_adapter(
+            whisper,
+            marker,
+            splits["train"],
+            splits["validation"],
+            lora=settings.lora,
+            settings=settings.training,
+            workplace=workplace,
+        )
+    device = compute.name if processes.count == 1 else f"{processes.count} processes, each on {compute.name}"
+    return _Training(manifest, event, clips, splits, unusable, whisper, marker, trained, device)
+
+
+def _complete(training: _Training, folder: Path, settings: Settings) -> Candidate:
+    """Probe, threshold and figures, and all of it into the folder."""
+    event, splits, whisper, trained = training.event, training.splits, training.whisper, training.trained
     layers = len(whisper.model.trimmed_encoder.layers)
     # What lies below the adapter runs anyway; where nothing does, the whole encoder runs once more for the probe.
     depth = first_adapted_layer(settings.lora, layers) or layers
@@ -103,7 +168,7 @@ def _train_candidate(
         known = {name: probe.scores(pooled_states(whisper, examples, depth)) for name, examples in splits.items()}
 
     def scores(split: Split) -> list[float]:
-        found = score_examples(trained.model, whisper, marker, splits[split])
+        found = score_examples(trained.model, whisper, training.marker, splits[split])
         return joined([one.score for one in found], known[split])
 
     validation_scores = scores("validation")
@@ -118,7 +183,7 @@ def _train_candidate(
         threshold=threshold.value,
         threshold_rule=threshold.rule,
         operating_curve=operating_curve(validation_truth, validation_scores),
-        manifest_sha256=manifest_digest(manifest),
+        manifest_sha256=manifest_digest(training.manifest),
         prompt=tuple(whisper.prompt),
         language=settings.language,
         scorer="adapter and probe",
@@ -134,13 +199,25 @@ def _train_candidate(
         steps=trained.steps,
         seconds=trained.seconds,
         clips={name: len(examples) for name, examples in splits.items()},
-        unusable=unusable,
+        unusable=training.unusable,
+        device=training.device,
     )
     save_adapter(folder, trained.model, whisper, detection)
     save_probe(folder / PROBE_FILE, probe)
-    write_conversations(folder, clips)
+    write_conversations(folder, training.clips)
     _write_figures(candidate, settings)
     return candidate
+
+
+def read_candidate(folder: Path) -> Candidate:
+    """What `train_candidate` returned in the process that filled the folder, which need not be sealed yet.
+
+    Raises:
+        BrokenAdapter: it was not filled.
+    """
+    figures = read_json(folder / METRICS_FILE)
+    detection = read_json(folder / DETECTION_FILE)
+    return TypeAdapter(Candidate).validate_python({**figures, "folder": folder, "detection": detection})
 
 
 def _write_figures(candidate: Candidate, settings: Settings) -> None:

@@ -46,7 +46,7 @@ The test split has more clips that sound like the event than a day at home: its 
 - LoRA in the {lora.part}, rank {lora.rank}, alpha {lora.alpha}, dropout {lora.dropout:g} on
   {", ".join(lora.target_modules)}
 - {candidate.steps} steps of {training.batch_size} clips at a peak learning rate of {training.learning_rate:g}, seed
-  {training.seed}, {seconds(candidate.seconds)}
+  {training.seed}, {seconds(candidate.seconds)} on {candidate.device}
 
 ## Intended use and limits
 Made from one household's recordings to flag moments of that household for a person to look at. It knows the rooms,

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from event_detection_pipeline.adapters.distributed import ALONE, Processes
 from event_detection_pipeline.adapters.examples import Example, heard
 from event_detection_pipeline.adapters.whisper import Whisper
 
@@ -33,9 +34,12 @@ class StateCache:
     Args:
         folder: where the files are; made if it is not there.
         max_bytes: how large it may become.
+        processes: that share the folder and, each a share of it, the room there is and the files that make more.
     """
 
-    def __init__(self, whisper: Whisper, layer: int, folder: Path, max_bytes: int) -> None:
+    def __init__(
+        self, whisper: Whisper, layer: int, folder: Path, max_bytes: int, processes: Processes = ALONE
+    ) -> None:
         self.computed = 0  # clips that went through the encoder
         self._whisper = whisper
         self._layer = layer
@@ -43,8 +47,8 @@ class StateCache:
         self._weights = _weights_digest(whisper, layer)
         self._files: dict[tuple[Path, int], Path] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        self._oldest_first = _oldest_first(folder)
-        self._room = max_bytes - sum(size for size, _ in self._oldest_first)
+        self._oldest_first = processes.share(_oldest_first(folder))
+        self._room = max_bytes // processes.count - sum(size for size, _ in self._oldest_first)
 
     def __call__(self, examples: Sequence[Example], copies: Sequence[int] | None = None) -> torch.Tensor:
         """(examples, frames, d_model) in the model's dtype on its device.

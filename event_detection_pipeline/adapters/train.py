@@ -17,6 +17,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 from event_detection_pipeline.adapters.batches import BucketBatchSampler
 from event_detection_pipeline.adapters.checkpoints import newest_checkpoint
 from event_detection_pipeline.adapters.device import Compute
+from event_detection_pipeline.adapters.distributed import ALONE, Processes
 from event_detection_pipeline.adapters.examples import Example
 from event_detection_pipeline.adapters.marker import Marker
 from event_detection_pipeline.adapters.states import StateCache
@@ -58,11 +59,13 @@ class TrainedAdapter:
 @dataclass(frozen=True, slots=True)
 class Workplace:
     """Where a training keeps what outlives it: checkpoints of this training alone (they are resumed), encoder states of
-    all trainings, and TensorBoard's event files if they are wanted."""
+    all trainings, and TensorBoard's event files if they are wanted. Processes that share a training share the folders.
+    """
 
     checkpoints: Path
     states: Path
     tensorboard: Path | None = None
+    processes: Processes = ALONE
 
 
 def train_adapter(
@@ -78,7 +81,8 @@ def train_adapter(
     """Train a LoRA adapter on the examples and return the state that ranks the validation clips best.
 
     With the same arguments and seed the result is the same: on a CPU bit for bit, also when the training was killed in
-    between and called again with the same workplace.
+    between and called again with the same workplace. Joined processes, all of which call this, end with the adapter
+    that one would end with, but for rounding and dropout.
 
     Args:
         workplace: None keeps nothing.
@@ -112,23 +116,26 @@ def _train(
 ) -> TrainedAdapter:
     set_seed(settings.seed)
     started = time.monotonic()
+    processes = workplace.processes
     encoder = whisper.model.trimmed_encoder
     first_layer = first_adapted_layer(lora, len(encoder.layers))
     model = get_peft_model(whisper.model, lora_config(lora, first_layer))
     states = None
     if first_layer:
-        states = StateCache(whisper, first_layer, workplace.states, round(settings.state_cache_gb * 1e9))
+        room = round(settings.state_cache_gb * 1e9)
+        states = StateCache(whisper, first_layer, workplace.states, room, processes)
     sampler = BucketBatchSampler(
         [one.bucket for one in training],
         clip_weights(training, settings),
         copies=settings.augmented_copies,
         batch_size=settings.batch_size,
         seed=settings.seed,
+        processes=processes,
     )
-    checkpoint = newest_checkpoint(workplace.checkpoints)
+    checkpoint = processes.agree(newest_checkpoint(workplace.checkpoints) if processes.is_first else None)
     stopped = _stopped_at(checkpoint) if checkpoint else None
     arguments = _arguments(
-        workplace.checkpoints, settings, stopped or settings.epochs, len(sampler), bool(validation), whisper.compute
+        workplace, settings, stopped or settings.epochs, len(sampler), bool(validation), whisper.compute
     )
     encoder.first_layer = first_layer or None
     try:
@@ -136,10 +143,11 @@ def _train(
             Material(whisper, marker, training, validation, states),
             sampler,
             marker_weight=settings.marker_weight,
+            processes=processes,
             model=model,
             args=arguments,
             eval_dataset=list(validation),
-            callbacks=[Watch(), *_early_stopping(settings, validation)],
+            callbacks=[Watch(processes), *_early_stopping(settings, validation)],
         )
         for callback in tensorboard_callbacks(workplace.tensorboard) if workplace.tensorboard else []:
             trainer.add_callback(callback)
@@ -213,10 +221,15 @@ def _stopped_at(checkpoint: Path) -> int | None:
 
 
 def _arguments(
-    folder: Path, settings: TrainingSettings, epochs: int, steps_an_epoch: int, evaluate: bool, compute: Compute
+    workplace: Workplace,
+    settings: TrainingSettings,
+    epochs: int,
+    steps_an_epoch: int,
+    evaluate: bool,
+    compute: Compute,
 ) -> TrainingArguments:
     return TrainingArguments(
-        output_dir=str(folder),
+        output_dir=str(workplace.checkpoints),
         use_cpu=compute.device.type == "cpu",
         num_train_epochs=epochs,
         per_device_train_batch_size=settings.batch_size,
@@ -225,7 +238,7 @@ def _arguments(
         warmup_steps=math.ceil(settings.warmup_fraction * steps_an_epoch * epochs),
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
-        seed=settings.seed,
+        seed=settings.seed + workplace.processes.rank,  # each drops out others
         eval_strategy="epoch" if evaluate else "no",
         save_strategy="epoch",
         save_total_limit=KEPT_CHECKPOINTS,
@@ -238,6 +251,7 @@ def _arguments(
         remove_unused_columns=False,
         label_names=["labels"],
         dataloader_pin_memory=False,
+        ddp_find_unused_parameters=False,
         report_to="none",
         disable_tqdm=True,
         log_level="error",

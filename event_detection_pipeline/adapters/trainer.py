@@ -9,11 +9,13 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerCallback
 
 from event_detection_pipeline.adapters.batches import BucketBatchSampler, Draw
 from event_detection_pipeline.adapters.checkpoints import seal
+from event_detection_pipeline.adapters.distributed import Processes
 from event_detection_pipeline.adapters.examples import IGNORED, Example, heard, pad, training_target
 from event_detection_pipeline.adapters.marker import Marker
 from event_detection_pipeline.adapters.metrics import average_precision
@@ -58,17 +60,22 @@ class Material:
     def batch(self, draws: Sequence[Draw]) -> dict[str, torch.Tensor]:
         """A training batch of one bucket.
 
+        Args:
+            draws: none in a process that has no share of a batch; only `labels` are there then, (0, 0).
+
         Returns:
             input_features (batch, mels, frames), or the states (batch, frames / 2, d_model) entering the lowest adapted
             layer; decoder_input_ids and labels (batch, tokens), int64.
         """
+        device = self.whisper.compute.device
+        if not draws:
+            return {"labels": torch.empty((0, 0), dtype=torch.long, device=device)}
         examples, copies = [self.training[draw.index] for draw in draws], [draw.copy for draw in draws]
         targets = [training_target(self.whisper, self.marker, example) for example in examples]
         if self.states:
             features = self.states(examples, copies)
         else:
             features = self.whisper.features([heard(*one) for one in zip(examples, copies, strict=True)])
-        device = self.whisper.compute.device
         return {
             "input_features": features,
             "decoder_input_ids": pad([ids for ids, _ in targets], self.whisper.end_of_text, device),
@@ -93,27 +100,43 @@ class DetectionTrainer(Trainer):
     """Trainer whose batches are made of Material.
 
     A batch that does not fit the card's memory goes through in halves (and halves of those), whose gradients add up to
-    those of the whole batch: the training is the same, only slower.
+    those of the whole batch: the training is the same, only slower. So do the gradients of processes that share it.
     """
 
-    def __init__(self, material: Material, sampler: BucketBatchSampler, *, marker_weight: float, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        material: Material,
+        sampler: BucketBatchSampler,
+        *,
+        marker_weight: float,
+        processes: Processes,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(train_dataset=_Draws(len(material.training)), data_collator=material.batch, **kwargs)
+        # A Trainer spreads batches over all cards it sees (DataParallel): here each process has one.
+        self.args._n_gpu = min(self.args.n_gpu, 1)
         self._material = material
         self._sampler = sampler
         self._marker_weight = marker_weight
+        self._processes = processes
         self._clips_at_once = self.args.per_device_train_batch_size
 
     def get_train_dataloader(self) -> DataLoader[Draw]:
         loader = DataLoader(
             cast(_Draws, self.train_dataset), batch_sampler=self._sampler, collate_fn=self.data_collator
         )
-        return cast(DataLoader[Draw], self.accelerator.prepare(loader))
+        # As if there were one process: the sampler has shared the batches out already.
+        return prepare_data_loader(loader, num_processes=1, process_index=0)
 
     def training_step(self, model: Any, inputs: dict[str, torch.Tensor], *_args: Any, **_kwargs: Any) -> torch.Tensor:
         model.train()
+        total = self._weights(inputs["labels"]).sum()
+        self._processes.add_up([total])
         while True:
             try:
-                loss = self._gradients(model, inputs)
+                # DDP adds up while gradients are made: a process that ran out of memory there would be waited for.
+                with self.accelerator.no_sync(model):
+                    loss = self._gradients(model, inputs, total)
                 break
             except torch.OutOfMemoryError:
                 if self._clips_at_once == 1:
@@ -126,6 +149,7 @@ class DetectionTrainer(Trainer):
             )
             model.zero_grad()
             torch.cuda.empty_cache()
+        self._add_up(loss)
         if not torch.isfinite(loss):  # before the step is taken: the weights are still those of a moment ago
             raise TrainingDiverged(
                 f"the training loss became {loss.item()} at step {self.state.global_step + 1}: lower "
@@ -133,9 +157,9 @@ class DetectionTrainer(Trainer):
             )
         return loss
 
-    def _gradients(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _gradients(self, model: Any, inputs: dict[str, torch.Tensor], total: torch.Tensor) -> torch.Tensor:
+        """Of this process's share of a batch whose tokens weigh `total`."""
         weights = self._weights(inputs["labels"])
-        total = weights.sum()
         loss = torch.zeros((), device=total.device)
         for start in range(0, len(weights), self._clips_at_once):
             part = slice(start, start + self._clips_at_once)
@@ -151,6 +175,14 @@ class DetectionTrainer(Trainer):
             self.accelerator.backward(share)
             loss += share.detach()
         return loss
+
+    def _add_up(self, loss: torch.Tensor) -> None:
+        """Loss and gradients become those of the whole batch."""
+        trained = [parameter for parameter in cast(torch.nn.Module, self.model).parameters() if parameter.requires_grad]
+        for parameter in trained:
+            if parameter.grad is None:  # no share of this batch
+                parameter.grad = torch.zeros_like(parameter)
+        self._processes.add_up([loss, *(cast(torch.Tensor, parameter.grad) for parameter in trained)])
 
     def _weights(self, labels: torch.Tensor) -> torch.Tensor:
         """How much each token counts (batch, tokens). The marker is one word among many: plain cross-entropy would
@@ -175,8 +207,9 @@ class DetectionTrainer(Trainer):
         assert self.model is not None
         self.model.eval()
         one = self._material
-        found = score_examples(self.model, one.whisper, one.marker, one.validation, states=one.states)
-        scores = np.array([score.score for score in found])
+        share = self._processes.share(one.validation)
+        found = score_examples(self.model, one.whisper, one.marker, share, states=one.states)
+        scores = np.array(self._processes.collect([score.score for score in found]))
         truth = np.array([example.contains_event for example in one.validation])
         chance = np.clip(np.where(truth, scores, 1 - scores), 1e-6, 1.0)
         precision = average_precision(truth.tolist(), scores.tolist()) or 0.0
@@ -199,6 +232,9 @@ def ranking(average_precision: float, log_loss: float) -> float:
 class Watch(TrainerCallback):
     """Logs progress, and seals each checkpoint when it is whole."""
 
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+
     def on_train_begin(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
         self._begun_at = state.global_step
         self._report = log_progress(logger, "training step")
@@ -214,4 +250,6 @@ class Watch(TrainerCallback):
             logger.info("%s: validation average precision %.3f", epoch, logs["eval_average_precision"])
 
     def on_save(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
-        seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+        self._processes.wait()  # each writes the state of its random numbers beside the rest
+        if self._processes.is_first:
+            seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")

@@ -41,9 +41,13 @@ def train(
     batch_size: Annotated[int | None, typer.Option(min=1, help="Lower it when memory runs out.")] = None,
     event: EventOption = None,
 ) -> None:
-    """Train an adapter on a manifest into a folder of your choice (the job retrain_adapter numbers and promotes)."""
-    from event_detection_pipeline.adapters.candidate import train_candidate
+    """Train an adapter on a manifest into a folder of your choice (the job retrain_adapter numbers and promotes).
+
+    On several cards: torchrun --standalone --nproc-per-node 2 --no-python event-detection train ...
+    """
+    from event_detection_pipeline.adapters.candidate import share_training, train_candidate
     from event_detection_pipeline.adapters.device import choose_compute
+    from event_detection_pipeline.adapters.distributed import launched
     from event_detection_pipeline.adapters.seal import seal
     from event_detection_pipeline.files import folder_in_full
 
@@ -59,9 +63,13 @@ def train(
     )
     if output_dir.is_dir() and any(output_dir.iterdir()):
         raise PipelineError(f"{output_dir} is not empty: adapters are never overwritten, choose another --output-dir")
-    compute = choose_compute(settings.device)
+    compute, processes = choose_compute(settings.device), launched()
+    if not processes.is_first:
+        logging.getLogger("event_detection_pipeline").setLevel(logging.WARNING)  # the first tells how it goes
+        share_training(train_manifest, chosen, settings, compute, processes)
+        return
     with folder_in_full(output_dir) as draft:
-        candidate = train_candidate(train_manifest, draft, chosen, settings, compute)
+        candidate = train_candidate(train_manifest, draft, chosen, settings, compute, processes)
         seal(draft)
     test = candidate.test
     console.print(f"{output_dir}: on {test.clips} test clips with {test.events} events")

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from event_detection_pipeline.adapters.batches import BucketBatchSampler, Draw, drawn
+from event_detection_pipeline.adapters.distributed import Processes
 
 
 def batches_of(sampler: BucketBatchSampler, epoch: int) -> list[list[Draw]]:
@@ -51,3 +52,24 @@ def test_nothing_is_drawn_one_time_more_or_less_than_its_share(weights: list[flo
     found = np.bincount(drawn(np.array(weights), count, np.random.default_rng(seed)), minlength=len(weights))
     assert found.sum() == count
     assert (np.abs(found - shares) < 1 + 1e-9).all()
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 3), st.floats(0.1, 10.0)), min_size=1, max_size=40),
+    st.integers(1, 9),
+    st.integers(1, 5),
+    st.integers(0, 3),
+)
+def test_processes_share_each_batch_that_one_would_draw(
+    clips: list[tuple[int, float]], batch_size: int, count: int, epoch: int
+) -> None:
+    buckets, weights = [bucket for bucket, _ in clips], [weight for _, weight in clips]
+
+    def batches(processes: Processes) -> list[list[Draw]]:
+        sampler = BucketBatchSampler(buckets, weights, copies=1, batch_size=batch_size, seed=0, processes=processes)
+        return batches_of(sampler, epoch)
+
+    shares = [batches(Processes(rank, count)) for rank in range(count)]
+    for whole, *parts in zip(batches(Processes()), *shares, strict=True):
+        assert sorted(draw for part in parts for draw in part) == sorted(whole)
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from event_detection_pipeline.adapters.device import Compute
+from event_detection_pipeline.adapters.distributed import Processes
 from event_detection_pipeline.adapters.examples import Example, heard, read_wav
 from event_detection_pipeline.adapters.marker import marker_of
 from event_detection_pipeline.adapters.states import StateCache
@@ -103,6 +104,18 @@ def test_what_was_used_longest_ago_makes_room(tiny: Whisper, examples: list[Exam
     last = StateCache(tiny, LAYER, tmp_path, 4 * size)
     last([examples[0], *examples[3:6]])
     assert last.computed == 0
+
+
+def test_processes_share_the_room_and_what_makes_more(tiny: Whisper, examples: list[Example], tmp_path: Path) -> None:
+    StateCache(tiny, LAYER, tmp_path, MUCH)(examples[:4])
+    size = next(tmp_path.iterdir()).stat().st_size
+    caches = [StateCache(tiny, LAYER, tmp_path, 4 * size, Processes(rank, 2)) for rank in range(2)]
+    for rank, cache in enumerate(caches):
+        cache(examples[4 + 2 * rank : 6 + 2 * rank])
+    assert len(list(tmp_path.iterdir())) == 4
+    later = StateCache(tiny, LAYER, tmp_path, MUCH)
+    later(examples[4:8])
+    assert later.computed == 0
 
 
 def test_states_that_find_no_room_are_computed_each_time(
