@@ -234,6 +234,7 @@ class ClusterSettings(Section):
     """Where Dagster runs the steps of a run: processes of this machine, Ray jobs (deploy/ray) or pods (deploy/k8s).
 
     A step that trains, judges or scans asks a cluster for `cpus`, `gpus` and `memory_gb`; Ray can give parts of a card.
+    A training in `training_processes`, each on a card of its own, asks for that many times as much, on one machine.
     What one step hands to the next is kept at `url` (s3://..., file:///...), which all machines of a cluster reach.
     """
 
@@ -241,6 +242,7 @@ class ClusterSettings(Section):
     cpus: float = Field(default=4.0, gt=0.0)
     gpus: float = Field(default=1.0, ge=0.0)
     memory_gb: float = Field(default=16.0, gt=0.0)
+    training_processes: int = Field(default=1, ge=1)
     url: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9+]*://")
 
     @model_validator(mode="after")

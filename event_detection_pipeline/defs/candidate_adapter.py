@@ -2,16 +2,24 @@
 model card. It detects nothing until it is promoted."""
 
 import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from event_detection_pipeline.clips.export import manifest_path
-from event_detection_pipeline.defs.cluster import model_step_tags
+from event_detection_pipeline.config import Settings
+from event_detection_pipeline.defs import training_process
+from event_detection_pipeline.defs.cluster import training_step_tags
 from event_detection_pipeline.defs.common import GPU_POOL, OWNERS, image, side_by_side
 from event_detection_pipeline.defs.events import EVENT_PARTITIONS, event_of
 from event_detection_pipeline.defs.resources import AdapterStoreResource, ComputeResource, SettingsResource
 from event_detection_pipeline.defs.training_manifest import training_manifest
 from event_detection_pipeline.defs.versions import VERSION
+
+if TYPE_CHECKING:
+    from event_detection_pipeline.adapters.candidate import Candidate
 
 
 @dg.asset(
@@ -22,7 +30,7 @@ from event_detection_pipeline.defs.versions import VERSION
     deps=[training_manifest],
     partitions_def=EVENT_PARTITIONS,
     pool=GPU_POOL,
-    op_tags=model_step_tags(),
+    op_tags=training_step_tags(),
     check_specs=[
         dg.AssetCheckSpec(
             "adapter_loads", asset="candidate_adapter", blocking=True, description="PEFT loads it again."
@@ -40,15 +48,21 @@ def candidate_adapter(
 ) -> dg.MaterializeResult:
     from event_detection_pipeline.adapters.candidate import train_candidate
     from event_detection_pipeline.adapters.detector import load_detectors
+    from event_detection_pipeline.adapters.device import choose_compute
     from event_detection_pipeline.adapters.plots import training_curves
     from event_detection_pipeline.adapters.release import BrokenAdapter
 
     values = settings.load()
     event = event_of(context, values)
-    device = compute.choose()
+    manifest = manifest_path(values, event)
+    several = values.cluster.training_processes > 1
+    device = choose_compute("cpu") if several else compute.choose()  # the cards are for the training's processes
     adapters = store.open()
     with adapters.new_version(event.name) as (version, folder):
-        candidate = train_candidate(manifest_path(values, event), folder, event, values, device)
+        if several:
+            candidate = _train_in_processes(context, manifest, folder, event.name, values, compute)
+        else:
+            candidate = train_candidate(manifest, folder, event, values, device)
     try:
         load_detectors([adapters.path(version)], device)
         loads = dg.AssetCheckResult(check_name="adapter_loads", passed=True)
@@ -80,7 +94,7 @@ def candidate_adapter(
             "curves": image(training_curves(candidate.history)),
             "training steps": candidate.steps,
             "training time (s)": round(candidate.seconds, 1),
-            "device": device.name,
+            "device": candidate.device,
             "lines without usable audio": candidate.unusable,
         },
         check_results=[
@@ -91,3 +105,27 @@ def candidate_adapter(
             ),
         ],
     )
+
+
+def _train_in_processes(
+    context: dg.AssetExecutionContext,
+    manifest: Path,
+    folder: Path,
+    event: str,
+    settings: Settings,
+    compute: ComputeResource,
+) -> "Candidate":
+    """Train in processes of their own through Dagster Pipes: what they log is in this step's log."""
+    from event_detection_pipeline.adapters.candidate import read_candidate
+
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    processes = ["--nproc-per-node", str(settings.cluster.training_processes), "-m", training_process.__name__]
+    # What a run's configuration changed; the rest they read as this process did.
+    changed = {
+        "EVENT_DETECTION_TRAINING__EPOCHS": str(settings.training.epochs),
+        "EVENT_DETECTION_DEVICE": compute.device or settings.device,
+    }
+    dg.PipesSubprocessClient().run(
+        context=context, command=[*torchrun, *processes, str(manifest), str(folder), event], env=changed
+    )
+    return read_candidate(folder)

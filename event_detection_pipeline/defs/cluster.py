@@ -1,5 +1,6 @@
 """Where steps run, and what those with a model ask a cluster for: `cluster` in the settings."""
 
+import math
 from typing import Any
 
 import dagster as dg
@@ -46,3 +47,16 @@ def model_step_tags(cluster: ClusterSettings = _CLUSTER) -> dict[str, Any]:
         limits = {"memory": asked["memory"]} | ({"nvidia.com/gpu": str(round(cluster.gpus))} if cluster.gpus else {})
         return {"dagster-k8s/config": {"container_config": {"resources": {"requests": asked, "limits": limits}}}}
     return {}
+
+
+def training_step_tags(cluster: ClusterSettings = _CLUSTER) -> dict[str, Any]:
+    """The same for the step that trains, in however many processes; where there are several, each has a whole card."""
+    processes = cluster.training_processes
+    if processes == 1:
+        return model_step_tags(cluster)
+    together = {
+        "cpus": processes * cluster.cpus,
+        "gpus": processes * math.ceil(cluster.gpus),
+        "memory_gb": processes * cluster.memory_gb,
+    }
+    return model_step_tags(cluster.model_copy(update=together))

@@ -7,7 +7,7 @@ import pytest
 
 from event_detection_pipeline.config import ClusterSettings, SettingsError, load_settings
 from event_detection_pipeline.defs.anomaly_flags import scan_shard
-from event_detection_pipeline.defs.cluster import executor, model_step_tags
+from event_detection_pipeline.defs.cluster import executor, model_step_tags, training_step_tags
 from event_detection_pipeline.scan.leases import LEASE_TIME
 
 URL = "s3://household/steps"
@@ -33,6 +33,14 @@ def test_a_pod_without_a_card_does_not_name_one() -> None:
     }
     without = model_step_tags(ClusterSettings(executor="kubernetes", url=URL, gpus=0))
     assert "nvidia" not in json.dumps(without)
+
+
+def test_a_training_in_two_processes_asks_for_two_whole_cards_and_twice_the_rest() -> None:
+    settings = ClusterSettings(executor="ray", url=URL, cpus=2, gpus=0.25, memory_gb=3)
+    assert training_step_tags(settings) == model_step_tags(settings)
+    assert training_step_tags(settings.model_copy(update={"training_processes": 2})) == {
+        "dagster-ray/config": {"num_cpus": 4.0, "num_gpus": 2, "memory": 6_000_000_000}
+    }
 
 
 def test_a_shard_is_tried_again_when_its_leases_are_free() -> None:
