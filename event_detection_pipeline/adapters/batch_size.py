@@ -15,8 +15,9 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-# On a CPU: what a layer makes of one clip stays in the caches, what it makes of eight goes through memory.
-CPU_CLIPS = 1
+# On a CPU: with fewer, weights are packed for the multiplication too often; with more, what a layer makes of the clips
+# leaves the caches and is new memory each time (docs/decisions.md).
+CPU_CLIPS = 4
 # On a card: so many clips of 12 s keep the largest one busy, and more would have to wait decoded.
 MAX_CARD_CLIPS = 32
 # Of a card's free memory: the rest is for what the allocator cannot use again at once, and for others on the card.

@@ -33,10 +33,9 @@ logger = logging.getLogger(__name__)
 
 # Threads that decode: FFmpeg works outside Python's lock, what stays inside it is worth no more threads than these.
 DECODERS = min(8, os.cpu_count() or 1)
-# Windows are scored in groups of so many batches, so that batches of one padded length are full, and of at least so
-# many windows, so that what is found is written in bulk. As many again wait decoded: at 12 s a window that is 50 MB in
-# all on a CPU and at most 400 MB on a card, however long a conversation is.
-GROUP_BATCHES, LEAST_GROUP = 8, 32
+# Windows are scored in groups of so many batches, so that batches of one padded length are full. As many again wait
+# decoded: at 12 s a window that is 50 MB in all on a CPU and at most 400 MB on a card, however long a conversation is.
+GROUP_BATCHES = 8
 EXAMPLES = 100  # flags that a report lists
 
 
@@ -94,7 +93,7 @@ def scan(
     promoted = {adapter.detection.event: adapter.name for adapter in adapters if adapter.name not in shadow}
     report = ScanReport(tuple(promoted.values()))
     size = batch_size(detectors, settings)
-    ahead = max(GROUP_BATCHES * size.clips, LEAST_GROUP)
+    ahead = GROUP_BATCHES * size.clips
     tally, progress = Tally(detectors, size), _Progress()
     with Leases(database, promoted.values()) as leases, ThreadPoolExecutor(1, "scan-writer") as writer:
         work = Work(database, promoted, leases, limit)

@@ -7,6 +7,7 @@ import torch
 from transformers import WhisperConfig
 
 from event_detection_pipeline.adapters.batch_size import (
+    CPU_CLIPS,
     MAX_CARD_CLIPS,
     BatchSize,
     OutOfMemory,
@@ -35,8 +36,8 @@ def test_a_full_card_is_tried_with_one_clip_and_an_empty_one_is_not_filled() -> 
     assert clips_that_fit(80 * GB, TINY, torch.bfloat16) == MAX_CARD_CLIPS
 
 
-def test_on_a_cpu_clips_are_scored_one_by_one(whisper: Whisper) -> None:
-    assert clips_at_once(whisper) == 1
+def test_on_a_cpu_the_batch_is_fixed(whisper: Whisper) -> None:
+    assert clips_at_once(whisper) == CPU_CLIPS
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
