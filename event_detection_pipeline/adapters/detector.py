@@ -133,15 +133,19 @@ def _second_opinion(folder: Path, detection: Detection) -> Probe | None:
 
 def _load(base: str, language: str, adapters: Sequence[tuple[Path, Detection]], compute: Compute) -> Detector:
     whisper = load_whisper(base, compute, language)
+    if compute.device.type == "cpu":
+        # PyTorch's fused attention does not multiply bfloat16 by the CPU's own instructions; plain products do.
+        whisper.model.set_attn_implementation("eager")
     model: PeftModel | None = None
     loaded = []
     for number, (folder, detection) in enumerate(adapters):
         name = f"adapter_{number}"
+        # Training keeps LoRA in float32; to listen with, it would convert every state to float32 and back.
         try:
             if model is None:
-                model = PeftModel.from_pretrained(whisper.model, str(folder), adapter_name=name)
+                model = PeftModel.from_pretrained(whisper.model, str(folder), name, autocast_adapter_dtype=False)
             else:
-                model.load_adapter(str(folder), adapter_name=name)
+                model.load_adapter(str(folder), name, autocast_adapter_dtype=False)
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise BrokenAdapter(
                 f"adapter {folder} does not load on base model {base}: {str(error).splitlines()[0]}; train it again"
