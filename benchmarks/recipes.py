@@ -80,7 +80,7 @@ def run_recipe(recipe: Recipe, manifest: Path, base_model: Path) -> dict[str, fl
     layers = len(whisper.model.trimmed_encoder.layers)
     depth = first_adapted_layer(recipe.lora, layers) or layers
     training = [*splits["train"], *splits["validation"]] if recipe.detector == "probe" else splits["train"]
-    probe = fit(pooled_states(whisper, training, depth), [one.contains_event for one in training], depth)
+    probe = fit(pooled_states(whisper, training, depth), training, depth)
     known = probe.scores(pooled_states(whisper, splits["test"], depth))
     model, steps = whisper.model, 0
     if "adapter" in recipe.detector:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from event_detection_pipeline.adapters.metrics import QUIET_ALARMS_PER_HOUR, Metrics
+from event_detection_pipeline.adapters.probe import ADAPTER_SHARE
 from event_detection_pipeline.config import Settings
 from event_detection_pipeline.progress import seconds
 
@@ -24,18 +25,19 @@ tags: [whisper, lora, sound-event-detection]
 
 ## Use
 Feed the decoder a known transcript and read the probability of the marker's first token at every word boundary. The
-score is the mean of the highest one's log-odds and of the probe's (`probe.safetensors`), as a probability; the clip has
-the event where it is at least **{detection.threshold:.4f}** (`detection.json`). For free generation load the
-`generation_config.json` of this folder: Whisper's default suppresses characters of the marker.
+score is the mean of the highest one's log-odds (weight {ADAPTER_SHARE:g}) and of the probe's (`probe.safetensors`,
+weight {1 - ADAPTER_SHARE:.2g}), as a probability; the clip has the event where it is at least
+**{detection.threshold:.4f}** (`detection.json`). For free generation load the `generation_config.json` of this folder:
+Whisper's default suppresses characters of the marker.
 
     event-detection detect recording.wav --adapter {candidate.folder.name.removeprefix(".").removesuffix(".draft")}
 
 ## Figures
 {_table(candidate)}
 
-The probe is logistic regression on the states of the encoder layers below the adapter, trained on the same clips in
-seconds: what the base model knows already. Intervals at {settings.evaluation.confidence:.0%} confidence (Wilson for
-shares, exact Poisson for hourly rates, bootstrap by conversation for the others).
+The probe is logistic regression on short windows of the states that enter the lowest adapted layer, trained on the
+same clips in seconds: what the base model knows already. Intervals at {settings.evaluation.confidence:.0%} confidence
+(Wilson for shares, exact Poisson for hourly rates, bootstrap by conversation for the others).
 Threshold: {detection.threshold_rule}. What other thresholds give there is in `detection.json`.
 The test split has more clips that sound like the event than a day at home: its false alarms an hour are an upper guess.
 

@@ -36,6 +36,7 @@ class Example:
         samples: length of the audio in samples.
         conversation_id: clips of one conversation are not independent of each other.
         source: what said so (Clip.source).
+        event_time: the middle of the event, seconds into the clip; None where it is not known.
     """
 
     audio: Path
@@ -44,6 +45,7 @@ class Example:
     samples: int
     conversation_id: str
     source: str = ""
+    event_time: float | None = None
 
     @property
     def contains_event(self) -> bool:
@@ -78,7 +80,9 @@ def example_of(clip: Clip, event: EventSettings) -> Example:
             f"{clip.audio}: {samples / SAMPLE_RATE:.1f} s long, Whisper takes 0 to {MAX_CLIP_SECONDS:g} s"
         )
     words, markers = split_at_tags(clip.text, event)
-    return Example(Path(clip.audio), tuple(words), tuple(markers), samples, clip.conversation_id, clip.source)
+    return Example(
+        Path(clip.audio), tuple(words), tuple(markers), samples, clip.conversation_id, clip.source, clip.event_time
+    )
 
 
 def read_wav(path: Path) -> np.ndarray:

@@ -1,11 +1,11 @@
-"""The probe: logistic regression on what the frozen encoder layers below an adapter make of a clip.
+"""The probe: a linear detector on short windows of what the frozen encoder layers below an adapter make of a clip.
 
-It is trained in seconds, and its scores cost a scan next to nothing: those layers run anyway. It is the adapter's
-second opinion (`joined`: together they rank better than either, docs/decisions.md) and the rival that every adapter
-meets. What it cannot do is say when the event was heard.
+A window is as long as a short sound and keeps the order in time inside it: over a whole clip an event of one second is
+drowned by the other ten, and a chime is the same as its reverse (docs/recipes.md). The probe is trained in seconds and
+costs a scan next to nothing: those layers run anyway. It is the adapter's second opinion (`joined`) and the rival that
+every adapter meets.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -27,20 +27,31 @@ from event_detection_pipeline.config import SAMPLE_RATE, EvaluationSettings
 PROBE_FILE = "probe.safetensors"
 
 FRAMES_PER_SECOND = 50  # of encoder states: 10 ms log-mel frames, halved by the second convolution
-MAX_LAYERS = 8  # evenly spaced; a large model's 32 would say the same thing four times
-INVERSE_REGULARISATION = 0.1  # scikit-learn's C: thousands of correlated features and a few dozen clips
+STEP_FRAMES = 5  # a window begins every 0.1 s
+PARTS = 4  # of a window, one after the other
+PART_STEPS = 4  # a part is the mean over 0.4 s
+WINDOW_FRAMES = PARTS * PART_STEPS * STEP_FRAMES  # 1.6 s
+
+REACH_SECONDS = 1.5  # how far the event may be from the manifest's time, often the middle of a pause in speech
+ROUNDS = 6  # of looking for the events
+FOLDS = 4
+FIRST_WINDOWS = 24  # of a clip
+MAX_ITERATIONS = 200
 BATCH_SIZE = 8  # clips
-MAX_ITERATIONS = 1000
+
+# Of the joint score: the probe ranks better, and most with many events (docs/recipes.md).
+ADAPTER_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A linear detector: the event's probability is sigmoid(weights · features + bias), features as `pooled_states`.
+    """A linear detector: the event's probability in a clip is that in its loudest window, sigmoid(weights · parts +
+    bias).
 
     Attributes:
-        weights: float32 (features,); the standardisation of the features is folded into them.
+        weights: float32 (PARTS, d_model); the standardisation of the states is folded into them.
         threshold: chosen on validation by the adapter's rule.
-        depth: how many encoder layers, from the lowest, it is told of.
+        depth: after how many encoder layers, from the lowest, it listens.
     """
 
     weights: np.ndarray
@@ -48,9 +59,16 @@ class Probe:
     threshold: float
     depth: int
 
-    def scores(self, features: np.ndarray) -> list[float]:
-        """Probabilities in (0, 1) of pooled states, float32 (clips, features)."""
-        return _sigmoid(features @ self.weights + self.bias).tolist()
+    def scores(self, pooled: Sequence[np.ndarray]) -> list[float]:
+        """Probabilities in (0, 1) of clips that were pooled after `depth` layers."""
+        return [from_log_odds(float(self.loudness(clip).max())) for clip in pooled]
+
+    def loudness(self, clip: np.ndarray) -> np.ndarray:
+        """The log-odds of each window of a pooled clip, (windows,)."""
+        said = clip @ self.weights.T
+        count = _windows(clip)
+        parts = [said[part * PART_STEPS :, part][:count] for part in range(PARTS)]
+        return np.sum(parts, axis=0) + self.bias
 
 
 def train_probe(
@@ -64,34 +82,110 @@ def train_probe(
 
     The model must be bare, or its adapter disabled.
     """
-    probe = fit(pooled_states(whisper, training, depth), [example.contains_event for example in training], depth)
+    probe = fit(pooled_states(whisper, training, depth), training, depth)
     scores = probe.scores(pooled_states(whisper, validation, depth))
     chosen = choose_threshold([example.contains_event for example in validation], scores, settings)
     return replace(probe, threshold=chosen.value)
 
 
-def fit(features: np.ndarray, truth: Sequence[bool], depth: int) -> Probe:
-    """Logistic regression on standardised features, (clips, features); its threshold is the even odds."""
-    scaler = StandardScaler().fit(features)
-    mean, scale = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
-    model = LogisticRegression(C=INVERSE_REGULARISATION, class_weight="balanced", max_iter=MAX_ITERATIONS)
-    model.fit(scaler.transform(features), list(truth))
-    weights = model.coef_[0] / scale
-    return Probe(weights.astype(np.float32), float(np.ravel(model.intercept_)[0] - weights @ mean), 0.5, depth)
+def fit(pooled: Sequence[np.ndarray], examples: Sequence[Example], depth: int) -> Probe:
+    """Logistic regression on windows of pooled clips; its threshold is the even odds.
+
+    Which window has the event is found in rounds, as in multiple-instance learning (mi-SVM, Andrews et al. 2002): each
+    clip is heard by a probe that was fitted on others: one that knows a clip hears what it was told. Its loudest
+    window where the event may be stands for the event in the next round; the loudest of a clip without the event is one
+    more to be told apart from it. The first round takes the window at the manifest's time, or all where it has none.
+    """
+    bags = [_bag(*one) for one in zip(pooled, examples, strict=True)]
+    folds = _folds([example.contains_event for example in examples])
+    for _ in range(ROUNDS if max(folds) else 0):
+        listeners = [
+            _fitted([bag for bag, own in zip(bags, folds, strict=True) if own != fold], depth)
+            for fold in range(max(folds) + 1)
+        ]
+        bags = [bag.heard_by(listeners[fold]) for bag, fold in zip(bags, folds, strict=True)]
+    return _fitted(bags, depth)
 
 
 def joined(adapter: Sequence[float], probe: Sequence[float]) -> list[float]:
-    """What adapter and probe say together: the mean of their log-odds, as probabilities."""
-    both = zip(adapter, probe, strict=True)
-    return [from_log_odds((log_odds(heard) + log_odds(known)) / 2) for heard, known in both]
+    """What adapter and probe say together: the mean of their log-odds, weighted by ADAPTER_SHARE, as probabilities."""
+    return [
+        from_log_odds(ADAPTER_SHARE * log_odds(heard) + (1 - ADAPTER_SHARE) * log_odds(known))
+        for heard, known in zip(adapter, probe, strict=True)
+    ]
 
 
-def pooled_states(whisper: Whisper, examples: Sequence[Example], depth: int) -> np.ndarray:
-    """The features of examples. The model must be bare, or its adapter disabled.
+@dataclass(frozen=True, slots=True)
+class _Bag:
+    """A training clip; indices of its windows where the event may be (none, where it is not), of those that are taken
+    for it, and of those without it."""
 
-    Returns:
-        float32 (examples, layers * 3 * d_model).
-    """
+    clip: np.ndarray
+    reach: np.ndarray
+    event: np.ndarray
+    quiet: np.ndarray
+
+    def windows(self, places: np.ndarray) -> np.ndarray:
+        """(places, PARTS * d_model)"""
+        return np.concatenate([self.clip[places + part * PART_STEPS] for part in range(PARTS)], axis=1)
+
+    def heard_by(self, probe: Probe) -> "_Bag":
+        loudness = probe.loudness(self.clip)
+        if len(self.reach):
+            return replace(self, event=self.reach[[loudness[self.reach].argmax()]])
+        return replace(self, quiet=np.union1d(self.quiet, [loudness.argmax()]))
+
+
+def _bag(clip: np.ndarray, example: Example) -> _Bag:
+    places, none = np.arange(_windows(clip)), np.arange(0)
+    if not example.contains_event:
+        return _Bag(clip, none, none, _evenly(places))
+    if example.event_time is None:
+        return _Bag(clip, places, _evenly(places), none)
+    middles = (places * STEP_FRAMES + WINDOW_FRAMES / 2) / FRAMES_PER_SECOND
+    away = np.abs(middles - example.event_time)
+    nearest = places[[away.argmin()]]
+    # What overlaps a window that may have the event is neither: the event may be longer than a window.
+    far = places[away > REACH_SECONDS + WINDOW_FRAMES / FRAMES_PER_SECOND]
+    return _Bag(clip, np.union1d(places[away <= REACH_SECONDS], nearest), nearest, _evenly(far))
+
+
+def _evenly(places: np.ndarray) -> np.ndarray:
+    """At most FIRST_WINDOWS of the places: more would say the same, and those of all clips must fit memory."""
+    chosen = np.linspace(0, len(places) - 1, min(len(places), FIRST_WINDOWS))
+    return places[chosen.round().astype(int)]
+
+
+def _folds(truth: Sequence[bool]) -> list[int]:
+    """Which fold each clip is in, each with as many of either class; all in one where a class has but one clip."""
+    count = min(FOLDS, sum(truth), len(truth) - sum(truth))
+    seen = {True: 0, False: 0}
+    folds = []
+    for event in truth:
+        folds.append(seen[event] % count)
+        seen[event] += 1
+    return folds
+
+
+def _fitted(bags: Sequence[_Bag], depth: int) -> Probe:
+    """Logistic regression on standardised windows. Each clip with the event weighs the same, and all of them as much as
+    all that is quiet."""
+    events = [bag.windows(bag.event) for bag in bags if len(bag.event)]
+    quiet = np.concatenate([bag.windows(bag.quiet) for bag in bags])
+    windows = np.concatenate([*events, quiet])
+    is_event = np.arange(len(windows)) < len(windows) - len(quiet)
+    shares = [np.full(len(one), 1 / len(one) / len(events)) for one in events]
+    weights = np.concatenate([*shares, np.full(len(quiet), 1 / len(quiet))]) * len(bags) / 2
+    scaler = StandardScaler().fit(windows)
+    mean, scale = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
+    model = LogisticRegression(max_iter=MAX_ITERATIONS).fit(scaler.transform(windows), is_event, sample_weight=weights)
+    slopes = model.coef_[0] / scale
+    bias = float(np.ravel(model.intercept_)[0] - slopes @ mean)
+    return Probe(slopes.reshape(PARTS, -1).astype(np.float32), bias, 0.5, depth)
+
+
+def pooled_states(whisper: Whisper, examples: Sequence[Example], depth: int) -> list[np.ndarray]:
+    """What a probe of that depth is told of each example (see Pools); the model bare, or its adapter disabled."""
     rows: dict[int, np.ndarray] = {}
     order = sorted(range(len(examples)), key=lambda index: examples[index].bucket)
     for _, group in groupby(order, key=lambda index: examples[index].bucket):
@@ -101,23 +195,15 @@ def pooled_states(whisper: Whisper, examples: Sequence[Example], depth: int) -> 
             clips = [read_wav(examples[index].audio) for index in batch]
             pools = Pools([len(clip) for clip in clips], [depth])
             with torch.inference_mode():
-                features = whisper.features(clips)
-                for layer, states in enumerate(whisper.model.trimmed_encoder.iter_states(features, depth)):
-                    pools.add(layer, states)
+                pools.add(depth, whisper.model.trimmed_encoder.states(whisper.features(clips), depth))
             rows.update(zip(batch, pools.features(depth), strict=True))
-    width = 3 * whisper.model.config.d_model * len(pooled_layers(depth))
-    return np.stack([rows[index] for index in range(len(examples))]) if examples else np.empty((0, width), np.float32)
-
-
-def pooled_layers(depth: int) -> list[int]:
-    """The layers whose states a probe of that depth is told of: at most MAX_LAYERS of them, and the last."""
-    return [round(place) for place in np.linspace(1, depth, min(MAX_LAYERS, depth))]
+    return [rows[index] for index in range(len(examples))]
 
 
 class Pools:
-    """Mean, maximum and standard deviation over time of a batch's states after some layers.
+    """A batch's states after some layers as the probes are told of them: means over 0.4 s, every 0.1 s.
 
-    Only the frames of a clip itself count, not those of its padding.
+    Only a clip's own frames count, whatever it is padded to; but one shorter than a window is as long as a window.
 
     Args:
         samples: length of each clip, in samples.
@@ -125,20 +211,27 @@ class Pools:
     """
 
     def __init__(self, samples: Sequence[int], depths: Iterable[int]) -> None:
-        self._frames = [math.ceil(count / SAMPLE_RATE * FRAMES_PER_SECOND) for count in samples]
-        self._wanted = {layer for depth in depths for layer in pooled_layers(depth)}
-        self._pools: dict[int, torch.Tensor] = {}
+        frames = [max(count * FRAMES_PER_SECOND // SAMPLE_RATE, WINDOW_FRAMES) for count in samples]
+        self._steps = [1 + (count - PART_STEPS * STEP_FRAMES) // STEP_FRAMES for count in frames]
+        self._depths = set(depths)
+        self._pools: dict[int, list[np.ndarray]] = {}
 
     def add(self, layer: int, states: torch.Tensor) -> None:
         """States (clips, frames, d_model) after `layer` layers; those that no probe asks for are let go."""
-        if layer in self._wanted:
-            clips = [row[:count].float() for row, count in zip(states, self._frames, strict=True)]
-            rows = [torch.cat([clip.mean(0), clip.amax(0), clip.std(0, correction=0)]) for clip in clips]
-            self._pools[layer] = torch.stack(rows)
+        if layer in self._depths:
+            in_time = states.float().transpose(1, 2)
+            means = torch.nn.functional.avg_pool1d(in_time, PART_STEPS * STEP_FRAMES, STEP_FRAMES).transpose(1, 2)
+            rows = means.contiguous().cpu().numpy()
+            self._pools[layer] = [row[:steps].copy() for row, steps in zip(rows, self._steps, strict=True)]
 
-    def features(self, depth: int) -> np.ndarray:
-        """What a probe of that depth is told, float32 (clips, features)."""
-        return torch.cat([self._pools[layer] for layer in pooled_layers(depth)], dim=1).cpu().numpy()
+    def features(self, depth: int) -> list[np.ndarray]:
+        """For each clip what a probe of that depth is told, float32 (steps, d_model)."""
+        return self._pools[depth]
+
+
+def _windows(clip: np.ndarray) -> int:
+    """How many windows a pooled clip has."""
+    return len(clip) - (PARTS - 1) * PART_STEPS
 
 
 def save_probe(path: Path, probe: Probe) -> None:
@@ -151,16 +244,15 @@ def load_probe(path: Path) -> Probe | None:
     """The probe in a file, or None where there is none.
 
     Raises:
-        BrokenAdapter: the file is not one.
+        BrokenAdapter: the file is not one, or is one of an older version, which weighed whole clips.
     """
     if not path.is_file():
         return None
     try:
         tensors = load_file(path)
-        return Probe(tensors["weights"], float(tensors["bias"]), float(tensors["threshold"]), int(tensors["depth"]))
+        probe = Probe(tensors["weights"], float(tensors["bias"]), float(tensors["threshold"]), int(tensors["depth"]))
     except (SafetensorError, KeyError, TypeError) as error:
         raise BrokenAdapter(f"{path}: {error}; train the adapter again") from None
-
-
-def _sigmoid(values: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-values))
+    if probe.weights.shape[:-1] != (PARTS,):
+        raise BrokenAdapter(f"{path}: made by another version of this package; train the adapter again")
+    return probe
