@@ -95,8 +95,10 @@ class Detector:
 
 
 def _with_probe(heard: Sequence[ClipScore], probe: Probe, pools: Pools) -> list[ClipScore]:
-    scores = joined([one.score for one in heard], probe.scores(pools.features(probe.depth)))
-    return [replace(one, score=score) for one, score in zip(heard, scores, strict=True)]
+    pooled = pools.features(probe.depth)
+    scores = joined([one.score for one in heard], probe.scores(pooled))
+    together = zip(heard, scores, probe.times(pooled), strict=True)
+    return [replace(one, score=score, time=time) for one, score, time in together]
 
 
 def lowest_adapted_layer(whisper: Whisper) -> int:

@@ -63,6 +63,10 @@ class Probe:
         """Probabilities in (0, 1) of clips that were pooled after `depth` layers."""
         return [from_log_odds(float(self.loudness(clip).max())) for clip in pooled]
 
+    def times(self, pooled: Sequence[np.ndarray]) -> list[float]:
+        """The middle of the loudest window of each clip, in seconds."""
+        return [float(_middles(clip)[self.loudness(clip).argmax()]) for clip in pooled]
+
     def loudness(self, clip: np.ndarray) -> np.ndarray:
         """The log-odds of each window of a pooled clip, (windows,)."""
         said = clip @ self.weights.T
@@ -142,8 +146,7 @@ def _bag(clip: np.ndarray, example: Example) -> _Bag:
         return _Bag(clip, none, none, _evenly(places))
     if example.event_time is None:
         return _Bag(clip, places, _evenly(places), none)
-    middles = (places * STEP_FRAMES + WINDOW_FRAMES / 2) / FRAMES_PER_SECOND
-    away = np.abs(middles - example.event_time)
+    away = np.abs(_middles(clip) - example.event_time)
     nearest = places[[away.argmin()]]
     # What overlaps a window that may have the event is neither: the event may be longer than a window.
     far = places[away > REACH_SECONDS + WINDOW_FRAMES / FRAMES_PER_SECOND]
@@ -232,6 +235,11 @@ class Pools:
 def _windows(clip: np.ndarray) -> int:
     """How many windows a pooled clip has."""
     return len(clip) - (PARTS - 1) * PART_STEPS
+
+
+def _middles(clip: np.ndarray) -> np.ndarray:
+    """Of each window of a pooled clip, in seconds."""
+    return (np.arange(_windows(clip)) * STEP_FRAMES + WINDOW_FRAMES / 2) / FRAMES_PER_SECOND
 
 
 def save_probe(path: Path, probe: Probe) -> None:

@@ -23,10 +23,17 @@ SOFTMAX_ROWS = 16
 
 @dataclass(frozen=True, slots=True)
 class ClipScore:
-    """What the adapter heard in a clip: the highest marker probability, and the number of words before that place."""
+    """What was heard in a clip.
+
+    Attributes:
+        score: the probability of the event, of the adapter alone or joined with a probe's.
+        position: the number of words before the place where the adapter would write the marker.
+        time: seconds into the clip where the probe heard it; None where it has no say.
+    """
 
     score: float
     position: int
+    time: float | None = None
 
 
 def score_examples(

@@ -34,7 +34,7 @@ def measure_timing(
     """None where no flagged clip has both times."""
     errors = []
     for clip, score in zip(clips, found, strict=True):
-        time = time_of(clip, score.position)
+        time = time_of(clip, score.position) if score.time is None else score.time
         if clip.event_time is not None and time is not None and score.score >= threshold:
             errors.append(abs(time - clip.event_time))
     if not errors:

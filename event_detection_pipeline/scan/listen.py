@@ -14,7 +14,8 @@ from event_detection_pipeline.scan.windows import Window
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What one adapter heard in a window: its highest score and when (seconds, None where words have no times)."""
+    """What one adapter heard in a window: its highest score and when, in seconds of the recording. None where only the
+    words would tell, and have no times."""
 
     score: float
     time: float | None
@@ -40,7 +41,7 @@ def listen(detector: Detector, windows: Sequence[Window], batch_size: BatchSize)
     found = in_batches([bucket_samples(len(window.samples)) for window in windows], batch_size, score)
     return {
         adapter.name: [
-            Heard(scores[number].score, _time_of(scores[number], spoken, window))
+            Heard(scores[number].score, time_of(scores[number], spoken, window))
             for scores, spoken, window in zip(found, words, windows, strict=True)
         ]
         for number, adapter in enumerate(detector.adapters)
@@ -57,8 +58,10 @@ def loudest(heard: Sequence[Heard]) -> Heard:
     return max(heard, key=lambda one: one.score)
 
 
-def _time_of(score: ClipScore, words: Sequence[Word], window: Window) -> float | None:
-    """The middle of the pause at the score's word boundary, in seconds of the recording."""
+def time_of(score: ClipScore, words: Sequence[Word], window: Window) -> float | None:
+    """Where the probe heard it; without one, the middle of the pause at the score's word boundary."""
+    if score.time is not None:
+        return round(min(window.start + score.time, window.end), 2)
     before = words[score.position - 1].end if score.position > 0 else window.start
     after = words[score.position].start if score.position < len(words) else window.end
     return None if before is None or after is None else round((before + after) / 2, 2)

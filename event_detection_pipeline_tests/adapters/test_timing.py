@@ -34,5 +34,11 @@ def test_only_flagged_clips_with_a_known_time_count() -> None:
     assert timing.within_collar.value == 0.5
 
 
+def test_what_the_probe_heard_is_nearer_than_a_pause_between_words() -> None:
+    timing = measure_timing([clip(2.2)], [ClipScore(0.9, 1, time=2.1)], 0.5, 0.95)
+    assert timing is not None
+    assert timing.median_error == pytest.approx(0.1)
+
+
 def test_nothing_flagged_gives_no_timing() -> None:
     assert measure_timing([clip(3.0)], [ClipScore(0.1, 1)], 0.5, 0.95) is None
