@@ -93,11 +93,9 @@ class LoraSettings(Section):
 class TrainingSettings(Section):
     """How an adapter is trained.
 
-    The marker's first token counts `marker_weight` times in the loss. `event_share` is that of the clips with the event
-    among all that are drawn (None: as many as there are), `hard_negative_weight` how often a clip with another sound is
-    drawn against one with only speech, `augmented_copies` how many variants of each clip are made. `state_cache_gb` is
-    how large the states of the frozen layers, which later trainings use again, may become on disk. `tensorboard` writes
-    the curves also to `data_dir`/tensorboard (pip install tensorboard).
+    The marker's first token counts `marker_weight` times in the loss. `state_cache_gb` is how large the states of the
+    frozen layers, which later trainings use again, may become on disk. `tensorboard` writes the curves also to
+    `data_dir`/tensorboard (pip install tensorboard).
     """
 
     epochs: int = Field(default=8, ge=1)
@@ -108,9 +106,6 @@ class TrainingSettings(Section):
     max_grad_norm: float = Field(default=1.0, gt=0.0)
     patience_epochs: int = Field(default=3, ge=1)
     marker_weight: float = Field(default=5.0, gt=0.0)
-    event_share: float | None = Field(default=None, gt=0.0, lt=1.0)
-    hard_negative_weight: float = Field(default=1.0, gt=0.0)
-    augmented_copies: int = Field(default=0, ge=0)
     state_cache_gb: float = Field(default=20.0, ge=0.0)
     tensorboard: bool = False
     seed: int = 0

@@ -1,7 +1,6 @@
 """Examples: a clip's audio and words as what the decoder is fed, for training and for scoring."""
 
 import wave
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from event_detection_pipeline.adapters.augment import augmented
 from event_detection_pipeline.adapters.marker import Marker, encode_word, split_at_tags
 from event_detection_pipeline.adapters.whisper import Whisper, bucket_samples
 from event_detection_pipeline.clips.manifest import Clip
-from event_detection_pipeline.clips.sources import BACKGROUND
 from event_detection_pipeline.config import MAX_CLIP_SECONDS, SAMPLE_RATE, EventSettings
 from event_detection_pipeline.errors import PipelineError
 
@@ -35,7 +32,6 @@ class Example:
         markers: for each marker the number of words before it; empty where the event is not.
         samples: length of the audio in samples.
         conversation_id: clips of one conversation are not independent of each other.
-        source: what said so (Clip.source).
         event_time: the middle of the event, seconds into the clip; None where it is not known.
     """
 
@@ -44,17 +40,11 @@ class Example:
     markers: tuple[int, ...]
     samples: int
     conversation_id: str
-    source: str = ""
     event_time: float | None = None
 
     @property
     def contains_event(self) -> bool:
         return bool(self.markers)
-
-    @property
-    def is_hard_negative(self) -> bool:
-        """Without the event, and chosen for it: a wrong flag, a sound that is another. Background is only speech."""
-        return not self.markers and self.source != BACKGROUND
 
     @property
     def bucket(self) -> int:
@@ -80,9 +70,7 @@ def example_of(clip: Clip, event: EventSettings) -> Example:
             f"{clip.audio}: {samples / SAMPLE_RATE:.1f} s long, Whisper takes 0 to {MAX_CLIP_SECONDS:g} s"
         )
     words, markers = split_at_tags(clip.text, event)
-    return Example(
-        Path(clip.audio), tuple(words), tuple(markers), samples, clip.conversation_id, clip.source, clip.event_time
-    )
+    return Example(Path(clip.audio), tuple(words), tuple(markers), samples, clip.conversation_id, clip.event_time)
 
 
 def read_wav(path: Path) -> np.ndarray:
@@ -90,16 +78,6 @@ def read_wav(path: Path) -> np.ndarray:
     with wave.open(str(path), "rb") as file:
         pcm = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2")
     return pcm.astype(np.float32) / 32768.0
-
-
-def heard(example: Example, copy: int = 0) -> np.ndarray:
-    """The example's audio: as it was recorded, or an augmented copy of it, which is the same at every call and of the
-    same bucket."""
-    samples = read_wav(example.audio)
-    if copy == 0:
-        return samples
-    rng = np.random.default_rng((copy, zlib.crc32(samples.tobytes())))
-    return augmented(samples, example.bucket - len(samples), rng)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from event_detection_pipeline.adapters.distributed import ALONE, Processes
-from event_detection_pipeline.adapters.examples import Example, heard
+from event_detection_pipeline.adapters.examples import Example, read_wav
 from event_detection_pipeline.adapters.whisper import Whisper
 
 logger = logging.getLogger(__name__)
@@ -24,12 +24,12 @@ BATCH_SIZE = 8
 
 
 class StateCache:
-    """The states entering encoder layer `layer`, by clip and augmented copy, as float16 files that are memory-mapped.
+    """The states entering encoder layer `layer`, by clip, as float16 files that are memory-mapped.
 
     Training passes over the same clips many times, and no pass changes what lies below the lowest adapted layer; the
-    next training hears most of them again. A file is named after the SHA-256 of all that made it: the samples (of the
-    clip or its augmented copy) and the weights they went through. What was used longest ago makes room; the states of
-    the training under way never do, those that find no room are computed each time.
+    next training hears most of them again. A file is named after the SHA-256 of all that made it: the samples and the
+    weights they went through. What was used longest ago makes room; the states of the training under way never do,
+    those that find no room are computed each time.
 
     Args:
         folder: where the files are; made if it is not there.
@@ -45,52 +45,50 @@ class StateCache:
         self._layer = layer
         self._folder = folder
         self._weights = _weights_digest(whisper, layer)
-        self._files: dict[tuple[Path, int], Path] = {}
+        self._files: dict[Path, Path] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self._oldest_first = processes.share(_oldest_first(folder))
         self._room = max_bytes // processes.count - sum(size for size, _ in self._oldest_first)
 
-    def __call__(self, examples: Sequence[Example], copies: Sequence[int] | None = None) -> torch.Tensor:
+    def __call__(self, examples: Sequence[Example]) -> torch.Tensor:
         """(examples, frames, d_model) in the model's dtype on its device.
 
         Args:
             examples: of one bucket.
-            copies: which augmented copy of each is wanted; None: all as they were recorded.
         """
-        wanted = list(zip(examples, copies or [0] * len(examples), strict=True))
-        states = {place: self._read(*one) for place, one in enumerate(wanted)}
+        states = {place: self._read(example) for place, example in enumerate(examples)}
         missing = [place for place, state in states.items() if state is None]
         at_once = 1 if self._whisper.compute.device.type == "cpu" else BATCH_SIZE
         for start in range(0, len(missing), at_once):
             places = missing[start : start + at_once]
-            states.update(zip(places, self._compute([wanted[place] for place in places]), strict=True))
-        rows = torch.stack([torch.from_numpy(np.array(states[place])) for place in range(len(wanted))])
+            states.update(zip(places, self._compute([examples[place] for place in places]), strict=True))
+        rows = torch.stack([torch.from_numpy(np.array(states[place])) for place in range(len(examples))])
         return rows.to(self._whisper.compute.device, self._whisper.compute.dtype)
 
-    def _read(self, example: Example, copy: int) -> np.ndarray | None:
-        path = self._file(example, copy)
+    def _read(self, example: Example) -> np.ndarray | None:
+        path = self._file(example)
         try:
             return np.load(path, mmap_mode="r")
         except (OSError, ValueError, EOFError):  # not there, or cut short by a power failure
             return None
 
-    def _file(self, example: Example, copy: int) -> Path:
-        if (example.audio, copy) not in self._files:
+    def _file(self, example: Example) -> Path:
+        if example.audio not in self._files:
             made_of = hashlib.sha256(self._weights)
-            made_of.update(heard(example, copy).data)
+            made_of.update(read_wav(example.audio).data)
             path = self._folder / f"{made_of.hexdigest()}.npy"
-            self._files[example.audio, copy] = path
+            self._files[example.audio] = path
             with contextlib.suppress(FileNotFoundError):
                 os.utime(path)  # used now: the last to make room
-        return self._files[example.audio, copy]
+        return self._files[example.audio]
 
-    def _compute(self, wanted: Sequence[tuple[Example, int]]) -> np.ndarray:
-        features = self._whisper.features([heard(example, copy) for example, copy in wanted])
+    def _compute(self, examples: Sequence[Example]) -> np.ndarray:
+        features = self._whisper.features([read_wav(example.audio) for example in examples])
         with torch.inference_mode():
             states = self._whisper.model.trimmed_encoder.states(features, self._layer).to(torch.float16).cpu().numpy()
-        self.computed += len(wanted)
-        for (example, copy), state in zip(wanted, states, strict=True):
-            self._keep(self._file(example, copy), state)
+        self.computed += len(examples)
+        for example, state in zip(examples, states, strict=True):
+            self._keep(self._file(example), state)
         return states
 
     def _keep(self, path: Path, state: np.ndarray) -> None:

@@ -126,8 +126,6 @@ def _train(
         states = StateCache(whisper, first_layer, workplace.states, room, processes)
     sampler = BucketBatchSampler(
         [one.bucket for one in training],
-        clip_weights(training, settings),
-        copies=settings.augmented_copies,
         batch_size=settings.batch_size,
         seed=settings.seed,
         processes=processes,
@@ -166,18 +164,6 @@ def _train(
         if "loss" in entry or "eval_average_precision" in entry
     )
     return TrainedAdapter(model, history, trainer.state.global_step, time.monotonic() - started)
-
-
-def clip_weights(examples: Sequence[Example], settings: TrainingSettings) -> list[float]:
-    """How often each clip is drawn, in relation to the others: hard negatives more often than plain speech, and events
-    as often as makes them `event_share` of all."""
-    weights = [settings.hard_negative_weight if one.is_hard_negative else 1.0 for one in examples]
-    if settings.event_share is None:
-        return weights
-    events = sum(one.contains_event for one in examples)
-    others = sum(weight for weight, one in zip(weights, examples, strict=True) if not one.contains_event)
-    of_event = settings.event_share / (1 - settings.event_share) * others / events
-    return [of_event if one.contains_event else weight for weight, one in zip(weights, examples, strict=True)]
 
 
 def first_adapted_layer(lora: LoraSettings, layers: int) -> int:

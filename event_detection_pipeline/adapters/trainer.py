@@ -13,10 +13,10 @@ from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerCallback
 
-from event_detection_pipeline.adapters.batches import BucketBatchSampler, Draw
+from event_detection_pipeline.adapters.batches import BucketBatchSampler
 from event_detection_pipeline.adapters.checkpoints import seal
 from event_detection_pipeline.adapters.distributed import Processes
-from event_detection_pipeline.adapters.examples import IGNORED, Example, heard, pad, training_target
+from event_detection_pipeline.adapters.examples import IGNORED, Example, pad, read_wav, training_target
 from event_detection_pipeline.adapters.marker import Marker
 from event_detection_pipeline.adapters.metrics import average_precision
 from event_detection_pipeline.adapters.scoring import score_examples
@@ -57,43 +57,29 @@ class Material:
     validation: tuple[Example, ...]
     states: StateCache | None
 
-    def batch(self, draws: Sequence[Draw]) -> dict[str, torch.Tensor]:
+    def batch(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         """A training batch of one bucket.
 
         Args:
-            draws: none in a process that has no share of a batch; only `labels` are there then, (0, 0).
+            examples: none in a process that has no share of a batch; only `labels` are there then, (0, 0).
 
         Returns:
             input_features (batch, mels, frames), or the states (batch, frames / 2, d_model) entering the lowest adapted
             layer; decoder_input_ids and labels (batch, tokens), int64.
         """
         device = self.whisper.compute.device
-        if not draws:
+        if not examples:
             return {"labels": torch.empty((0, 0), dtype=torch.long, device=device)}
-        examples, copies = [self.training[draw.index] for draw in draws], [draw.copy for draw in draws]
         targets = [training_target(self.whisper, self.marker, example) for example in examples]
         if self.states:
-            features = self.states(examples, copies)
+            features = self.states(examples)
         else:
-            features = self.whisper.features([heard(*one) for one in zip(examples, copies, strict=True)])
+            features = self.whisper.features([read_wav(example.audio) for example in examples])
         return {
             "input_features": features,
             "decoder_input_ids": pad([ids for ids, _ in targets], self.whisper.end_of_text, device),
             "labels": pad([labels for _, labels in targets], IGNORED, device),
         }
-
-
-class _Draws(Dataset[Draw]):
-    """What the DataLoader takes from: a draw stands for itself until its batch is made."""
-
-    def __init__(self, length: int) -> None:
-        self._length = length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, draw: Draw) -> Draw:
-        return draw
 
 
 class DetectionTrainer(Trainer):
@@ -112,7 +98,9 @@ class DetectionTrainer(Trainer):
         processes: Processes,
         **kwargs: Any,
     ) -> None:
-        super().__init__(train_dataset=_Draws(len(material.training)), data_collator=material.batch, **kwargs)
+        super().__init__(
+            train_dataset=cast(Dataset[Example], material.training), data_collator=material.batch, **kwargs
+        )
         # A Trainer spreads batches over all cards it sees (DataParallel): here each process has one.
         self.args._n_gpu = min(self.args.n_gpu, 1)
         self._material = material
@@ -121,9 +109,9 @@ class DetectionTrainer(Trainer):
         self._processes = processes
         self._clips_at_once = self.args.per_device_train_batch_size
 
-    def get_train_dataloader(self) -> DataLoader[Draw]:
+    def get_train_dataloader(self) -> DataLoader[Example]:
         loader = DataLoader(
-            cast(_Draws, self.train_dataset), batch_sampler=self._sampler, collate_fn=self.data_collator
+            cast(Dataset[Example], self.train_dataset), batch_sampler=self._sampler, collate_fn=self.data_collator
         )
         # As if there were one process: the sampler has shared the batches out already.
         return prepare_data_loader(loader, num_processes=1, process_index=0)

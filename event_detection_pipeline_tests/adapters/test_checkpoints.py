@@ -26,9 +26,7 @@ from event_detection_pipeline.adapters.whisper import load_whisper
 from event_detection_pipeline.config import LoraSettings, TrainingSettings
 
 LORA = LoraSettings(dropout=0.1)  # with dropout, also the state of the random numbers must come back
-SETTINGS = TrainingSettings(
-    epochs=6, batch_size=4, event_share=0.4, augmented_copies=1, patience_epochs=2, learning_rate=1e-3
-)
+SETTINGS = TrainingSettings(epochs=6, batch_size=4, patience_epochs=2, learning_rate=1e-3)
 
 
 def train(model: Path, examples: list[Example], workplace: Workplace, settings: TrainingSettings) -> TrainedAdapter:

@@ -11,7 +11,7 @@ from event_detection_pipeline.adapters.checkpoints import newest_checkpoint
 from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.examples import Example
 from event_detection_pipeline.adapters.marker import marker_of
-from event_detection_pipeline.adapters.train import TrainedAdapter, Workplace, clip_weights, train_adapter
+from event_detection_pipeline.adapters.train import TrainedAdapter, Workplace, train_adapter
 from event_detection_pipeline.adapters.trainer import OutOfMemory, TrainingDiverged
 from event_detection_pipeline.adapters.whisper import load_whisper
 from event_detection_pipeline.config import LoraSettings, TrainingSettings
@@ -83,13 +83,3 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint(
 def test_when_a_single_clip_does_not_fit_it_says_what_to_do(tiny_model: Path, examples: list[Example]) -> None:
     with pytest.raises(OutOfMemory, match="smaller base_model"):
         train(tiny_model, examples, most_clips=0)
-
-
-def test_events_and_hard_negatives_are_drawn_as_often_as_configured(examples: list[Example]) -> None:
-    event, other = examples[0], examples[1]
-    speech = Example(other.audio, other.words, (), other.samples, "c", source="background")
-    mixed = [event, other, speech, speech]
-    assert clip_weights(mixed, TrainingSettings()) == [1, 1, 1, 1]
-    weights = clip_weights(mixed, TrainingSettings(event_share=0.25, hard_negative_weight=3))
-    assert weights[0] / sum(weights) == pytest.approx(0.25)
-    assert weights[1] / weights[2] == pytest.approx(3)
