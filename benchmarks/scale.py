@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import torch
 from pymongo.monitoring import (
     CommandFailedEvent,
     CommandListener,
@@ -37,7 +38,7 @@ from pymongo.monitoring import (
 
 from benchmarks.common import database_server, finish, parser, print_row
 from benchmarks.export import EVENT, add_entries
-from event_detection_pipeline.adapters.detector import Detector, load_detectors
+from event_detection_pipeline.adapters.detector import Detector, LoadedAdapter, Sketch, load_detectors
 from event_detection_pipeline.adapters.scoring import ClipScore
 from event_detection_pipeline.adapters.seal import seal
 from event_detection_pipeline.chronicle.database import AUDIO_CHUNKS, connect, ensure_indexes
@@ -84,14 +85,17 @@ class Commands(CommandListener):
 class Instant(Detector):
     """A detector that has heard nothing, at once."""
 
-    def score(self, clips: Sequence[np.ndarray], transcripts: Sequence[Sequence[str]]) -> dict[str, list[ClipScore]]:
-        return {adapter.name: [ClipScore(0.0, 0)] * len(clips) for adapter in self.adapters}
+    def sketch(self, clips: Sequence[np.ndarray]) -> list[Sketch]:
+        return [Sketch(torch.empty(0), {})] * len(clips)
+
+    def hear(
+        self, adapter: LoadedAdapter, sketches: Sequence[Sketch], transcripts: Sequence[Sequence[str]]
+    ) -> list[ClipScore]:
+        return [ClipScore(0.0, 0)] * len(sketches)
 
 
 def worker(kind: str, uri: str, name: str, adapter: Path, start: Barrier, done: "Queue[Done]") -> None:
     """Get ready, wait for the others, work."""
-    import torch
-
     from event_detection_pipeline.adapters.device import Compute
     from event_detection_pipeline.scan.scan import scan
 

@@ -127,7 +127,7 @@ class EvaluationSettings(Section):
     confidence: float = Field(default=0.95, gt=0.5, lt=1.0)
     gate_confidence: float = Field(default=0.90, gt=0.5, lt=1.0)
     max_average_precision_drop: float = Field(default=0.05, ge=0.0, lt=1.0)
-    probe_tolerance: float = Field(default=0.0, ge=0.0, lt=1.0)
+    probe_tolerance: float = Field(default=0.03, ge=0.0, lt=1.0)
     min_test_events: int = Field(default=20, ge=1)
     min_test_conversations: int = Field(default=5, ge=1)
     golden_manifest: Path | None = None

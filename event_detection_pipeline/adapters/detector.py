@@ -1,6 +1,6 @@
 """Detectors: promoted adapters loaded on their base model, ready to score clips and to write transcripts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from event_detection_pipeline.adapters.batch_size import BatchSize, clips_at_onc
 from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.examples import Example, decoder_input, read_wav
 from event_detection_pipeline.adapters.marker import Marker, allow_marker, marker_of
-from event_detection_pipeline.adapters.probe import PROBE_FILE, Pools, Probe, joined, load_probe
+from event_detection_pipeline.adapters.probe import PROBE_FILE, Pools, Probe, Said, joined, load_probe
 from event_detection_pipeline.adapters.release import BrokenAdapter, Detection, read_detection
 from event_detection_pipeline.adapters.scoring import ClipScore, read_scores
 from event_detection_pipeline.adapters.whisper import Whisper, load_whisper
@@ -30,6 +30,23 @@ class LoadedAdapter:
     probe: Probe | None  # where it has a say in the scores
 
 
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """What is known of a clip before any adapter was asked.
+
+    Attributes:
+        states: that enter the lowest adapted layer, (frames, d_model), in ordinary memory.
+        said: by each probe that has a say, by its adapter's name.
+    """
+
+    states: torch.Tensor
+    said: Mapping[str, Said]
+
+    def ceiling(self, adapter: LoadedAdapter) -> float:
+        """The highest score that this adapter can give the clip, whatever it hears; 1 without a probe."""
+        return joined([1.0], [self.said[adapter.name].score])[0] if adapter.probe else 1.0
+
+
 class Detector:
     """Adapters of one base model; they share its weights and switch on top of them."""
 
@@ -38,7 +55,6 @@ class Detector:
         self.adapters = tuple(adapters)
         self.model = model
         self._shared = lowest_adapted_layer(whisper)
-        self._depths = [adapter.probe.depth for adapter in adapters if adapter.probe]
 
     def score(self, clips: Sequence[np.ndarray], transcripts: Sequence[Sequence[str]]) -> dict[str, list[ClipScore]]:
         """Scores of every adapter for each clip, by adapter name: those that each adapter alone would give.
@@ -49,20 +65,8 @@ class Detector:
             clips: float32 mono 16 kHz, at most 30 s, of one bucket.
             transcripts: the words of each clip; empty where nothing was said.
         """
-        encoder = self.whisper.model.trimmed_encoder
-        inputs = [decoder_input(self.whisper, words) for words in transcripts]
-        found = {}
-        with torch.inference_mode():
-            states, pools = self._below_adapters(clips)
-            encoder.first_layer = self._shared
-            try:
-                for adapter in self.adapters:
-                    self.model.set_adapter(adapter.module_name)
-                    heard = read_scores(self.model, self.whisper, adapter.marker, states, inputs)
-                    found[adapter.name] = _with_probe(heard, adapter.probe, pools) if adapter.probe else heard
-            finally:
-                encoder.first_layer = None
-        return found
+        sketches = self.sketch(clips)
+        return {adapter.name: self.hear(adapter, sketches, transcripts) for adapter in self.adapters}
 
     def score_examples(self, examples: Sequence[Example]) -> dict[str, list[ClipScore]]:
         """`score` of examples of any lengths, in their order."""
@@ -75,30 +79,47 @@ class Detector:
         found = in_batches([example.bucket for example in examples], BatchSize(clips_at_once(self.whisper)), score)
         return {adapter.name: [one[number] for one in found] for number, adapter in enumerate(self.adapters)}
 
-    def _below_adapters(self, clips: Sequence[np.ndarray]) -> tuple[torch.Tensor, Pools]:
-        """The states that enter the lowest adapted layer, and what the probes are told."""
-        pools = Pools([len(clip) for clip in clips], self._depths)
-        encoder, features = self.whisper.model.trimmed_encoder, self.whisper.features(clips)
-        states = features
+    def sketch(self, clips: Sequence[np.ndarray]) -> list[Sketch]:
+        """What lies below the adapters, and what the probes say to it; clips as in `score`."""
+        probes = {adapter.name: adapter.probe for adapter in self.adapters if adapter.probe}
+        depths = [probe.depth for probe in probes.values()]
+        pools = Pools([len(clip) for clip in clips], depths)
+        encoder, states = self.whisper.model.trimmed_encoder, torch.empty(0)
         # Without adapters: a probe may go deeper than where another event's adapter begins.
-        with self.model.disable_adapter():
-            for layer, hidden in enumerate(encoder.iter_states(features, max(self._shared, *self._depths, 0))):
+        with torch.inference_mode(), self.model.disable_adapter():
+            features = self.whisper.features(clips)
+            for layer, hidden in enumerate(encoder.iter_states(features, max(self._shared, *depths, 0))):
                 pools.add(layer, hidden)
                 if layer == self._shared:
-                    states = hidden
-        return states, pools
+                    states = hidden.cpu()
+        said = {name: probe.listen(pools.features(probe.depth)) for name, probe in probes.items()}
+        return [Sketch(one, {name: found[i] for name, found in said.items()}) for i, one in enumerate(states)]
+
+    def hear(
+        self, adapter: LoadedAdapter, sketches: Sequence[Sketch], transcripts: Sequence[Sequence[str]]
+    ) -> list[ClipScore]:
+        """The scores of one adapter for sketched clips of one bucket; transcripts as in `score`."""
+        inputs = [decoder_input(self.whisper, words) for words in transcripts]
+        states = torch.stack([sketch.states for sketch in sketches]).to(self.whisper.compute.device)
+        encoder = self.whisper.model.trimmed_encoder
+        self.model.set_adapter(adapter.module_name)
+        encoder.first_layer = self._shared
+        try:
+            with torch.inference_mode():
+                heard = read_scores(self.model, self.whisper, adapter.marker, states, inputs)
+        finally:
+            encoder.first_layer = None
+        if not adapter.probe:
+            return heard
+        said = [sketch.said[adapter.name] for sketch in sketches]
+        scores = joined([one.score for one in heard], [one.score for one in said])
+        together = zip(heard, scores, said, strict=True)
+        return [replace(one, score=score, time=known.time) for one, score, known in together]
 
     def transcribe(self, clip: np.ndarray) -> list[str]:
         """The words of a clip without a transcript, by the bare base model, greedily. float32 mono 16 kHz, <= 30 s."""
         with self.model.disable_adapter():
             return self.whisper.write(clip).split()
-
-
-def _with_probe(heard: Sequence[ClipScore], probe: Probe, pools: Pools) -> list[ClipScore]:
-    pooled = pools.features(probe.depth)
-    scores = joined([one.score for one in heard], probe.scores(pooled))
-    together = zip(heard, scores, probe.times(pooled), strict=True)
-    return [replace(one, score=score, time=time) for one, score, time in together]
 
 
 def lowest_adapted_layer(whisper: Whisper) -> int:

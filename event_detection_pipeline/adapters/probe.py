@@ -41,6 +41,17 @@ BATCH_SIZE = 8  # clips
 
 # Of the joint score: the probe ranks better, and most with many events (docs/recipes.md).
 ADAPTER_SHARE = 0.2
+# The adapter's log-odds count up to 20 to 1: surer than that it is no more often right, and what it can change at most
+# tells a scan which windows need not be put before it.
+ADAPTER_LIMIT = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a probe says of a clip: the event's probability, and when it would be, in seconds."""
+
+    score: float
+    time: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +72,16 @@ class Probe:
 
     def scores(self, pooled: Sequence[np.ndarray]) -> list[float]:
         """Probabilities in (0, 1) of clips that were pooled after `depth` layers."""
-        return [from_log_odds(float(self.loudness(clip).max())) for clip in pooled]
+        return [said.score for said in self.listen(pooled)]
 
-    def times(self, pooled: Sequence[np.ndarray]) -> list[float]:
-        """The middle of the loudest window of each clip, in seconds."""
-        return [float(_middles(clip)[self.loudness(clip).argmax()]) for clip in pooled]
+    def listen(self, pooled: Sequence[np.ndarray]) -> list[Said]:
+        """The same, with the middle of each clip's loudest window."""
+        said = []
+        for clip in pooled:
+            loudness = self.loudness(clip)
+            loudest = int(loudness.argmax())
+            said.append(Said(from_log_odds(float(loudness[loudest])), float(_middles(clip)[loudest])))
+        return said
 
     def loudness(self, clip: np.ndarray) -> np.ndarray:
         """The log-odds of each window of a pooled clip, (windows,)."""
@@ -112,11 +128,16 @@ def fit(pooled: Sequence[np.ndarray], examples: Sequence[Example], depth: int) -
 
 
 def joined(adapter: Sequence[float], probe: Sequence[float]) -> list[float]:
-    """What adapter and probe say together: the mean of their log-odds, weighted by ADAPTER_SHARE, as probabilities."""
+    """What adapter and probe say together: the mean of their log-odds, weighted by ADAPTER_SHARE, the adapter's within
+    ADAPTER_LIMIT; as probabilities."""
     return [
-        from_log_odds(ADAPTER_SHARE * log_odds(heard) + (1 - ADAPTER_SHARE) * log_odds(known))
+        from_log_odds(ADAPTER_SHARE * _limited(log_odds(heard)) + (1 - ADAPTER_SHARE) * log_odds(known))
         for heard, known in zip(adapter, probe, strict=True)
     ]
+
+
+def _limited(log_odds: float) -> float:
+    return min(max(log_odds, -ADAPTER_LIMIT), ADAPTER_LIMIT)
 
 
 @dataclass(frozen=True, slots=True)

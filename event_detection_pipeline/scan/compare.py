@@ -18,7 +18,7 @@ from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REV
 from event_detection_pipeline.chronicle.documents import MalformedDocument
 from event_detection_pipeline.config import ClipSettings, ScanSettings
 from event_detection_pipeline.progress import log_progress
-from event_detection_pipeline.scan.listen import Heard, batch_size, listen, loudest
+from event_detection_pipeline.scan.listen import Heard, batch_size, ears_of, listen
 from event_detection_pipeline.scan.pending import HEAD, PendingVersion, active_version
 from event_detection_pipeline.scan.windows import NotYet, version_windows
 
@@ -119,15 +119,15 @@ def _hear(
     size: BatchSize,
     clips: ClipSettings,
 ) -> dict[str, Heard]:
-    best: dict[str, Heard] = {}
+    ears = ears_of(detectors)
     windows = version_windows(database, version, clips)
     while group := list(islice(windows, GROUP_BATCHES * size.clips)):
         for detector in detectors:
-            for name, heard in listen(detector, group, size).items():
-                best[name] = loudest([*heard, *([best[name]] if name in best else [])])
-    if not best:
+            listen(detector, group, [ears] * len(group), size)
+    heard = {name: one.best for name, one in ears.items() if one.best}
+    if not heard:
         raise NoAudio(f"conversation {version.conversation_id} is empty")
-    return best
+    return heard
 
 
 def _truth(database: Database[dict[str, Any]], version: PendingVersion, event: str) -> bool | None:

@@ -8,7 +8,7 @@ from event_detection_pipeline.adapters.detector import Detector
 from event_detection_pipeline.chronicle.audio import Samples, UndecodableAudio, decode
 from event_detection_pipeline.chronicle.documents import Word
 from event_detection_pipeline.config import SAMPLE_RATE, ClipSettings, ScanSettings
-from event_detection_pipeline.scan.listen import batch_size, listen, loudest
+from event_detection_pipeline.scan.listen import batch_size, ears_of, listen
 from event_detection_pipeline.scan.windows import Window, cut
 
 
@@ -43,9 +43,11 @@ def detect(
                 for one in cut(samples, None, clips)
             ]
             transcript = " ".join(word.text for window in windows for word in window.words or ())
-            heard = listen(detector, windows, size)
+            ears = ears_of([detector])
+            listen(detector, windows, [ears] * len(windows), size)
             for adapter in detector.adapters:
-                best = loudest(heard[adapter.name])
+                best = ears[adapter.name].best
+                assert best is not None  # a file that was read has a window
                 detection = adapter.detection
                 yield Detected(
                     str(path),

@@ -34,7 +34,8 @@ logger = logging.getLogger(__name__)
 # Threads that decode: FFmpeg works outside Python's lock, what stays inside it is worth no more threads than these.
 DECODERS = min(8, os.cpu_count() or 1)
 # Windows are scored in groups of so many batches, so that batches of one padded length are full. As many again wait
-# decoded: at 12 s a window that is 50 MB in all on a CPU and at most 400 MB on a card, however long a conversation is.
+# decoded: at 12 s a window that is 50 MB in all on a CPU and at most 400 MB on a card, however long a conversation is;
+# encoder states of one group come on top, 1.5 MB a window with large-v3.
 GROUP_BATCHES = 8
 EXAMPLES = 100  # flags that a report lists
 

@@ -21,6 +21,7 @@ from event_detection_pipeline.adapters.probe import (
     train_probe,
 )
 from event_detection_pipeline.adapters.seal import BrokenAdapter
+from event_detection_pipeline.adapters.threshold import log_odds
 from event_detection_pipeline.adapters.whisper import Whisper
 from event_detection_pipeline.config import SAMPLE_RATE, EvaluationSettings
 
@@ -97,7 +98,7 @@ def test_an_event_is_found_where_nobody_said_when_it_was() -> None:
 
 def median_error(probe: Probe, clips: Sequence[np.ndarray], times: Sequence[float]) -> float:
     """Seconds between the middle of the loudest window and the known time."""
-    return float(np.median(np.abs(np.subtract(probe.times(clips), times))))
+    return float(np.median(np.abs(np.subtract([said.time for said in probe.listen(clips)], times))))
 
 
 def test_one_event_is_enough_to_fit(whisper: Whisper, examples: list[Example]) -> None:
@@ -131,10 +132,17 @@ def test_a_probe_that_weighed_whole_clips_is_refused(tmp_path: Path) -> None:
         load_probe(tmp_path / "probe.safetensors")
 
 
-@given(st.floats(0, 1), st.floats(0, 1))
-def test_together_they_are_between_what_each_says(adapter: float, probe: float) -> None:
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_the_surer_either_is_the_surer_are_both_together(low: float, high: float, other: float) -> None:
+    low, high = sorted((low, high))
+    assert joined([low], [other]) <= joined([high], [other])
+    assert joined([other], [low]) <= joined([other], [high])
+
+
+@given(st.floats(0, 1), st.floats(1e-6, 1 - 1e-6))
+def test_an_adapter_can_change_only_so_much(adapter: float, probe: float) -> None:
     (together,) = joined([adapter], [probe])
-    assert min(adapter, probe) - 1e-9 <= together <= max(adapter, probe) + 1e-9
+    assert abs(log_odds(together) - 0.8 * log_odds(probe)) <= 0.6 + 1e-6
 
 
 def test_the_probe_outweighs_the_adapter() -> None:

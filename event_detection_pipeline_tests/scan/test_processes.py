@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from secantus import SecantusDBServer
 
-from event_detection_pipeline.adapters.detector import Detector, load_detectors
-from event_detection_pipeline.adapters.scoring import ClipScore
+from event_detection_pipeline.adapters.detector import Detector, Sketch, load_detectors
 from event_detection_pipeline.chronicle.database import (
     CONVERSATIONS,
     EVENT_SCAN_LEASES,
@@ -44,9 +43,9 @@ class Slow(Detector):
         super().__init__(detector.whisper, detector.model, detector.adapters)
         self._before_each = before_each
 
-    def score(self, clips: Sequence[np.ndarray], transcripts: Sequence[Sequence[str]]) -> dict[str, list[ClipScore]]:
+    def sketch(self, clips: Sequence[np.ndarray]) -> list[Sketch]:
         self._before_each()
-        return super().score(clips, transcripts)
+        return super().sketch(clips)
 
 
 def scan_in_process(uri: str, name: str, folder: Path, start: Connection, results: Connection) -> None:

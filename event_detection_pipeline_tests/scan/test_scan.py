@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from event_detection_pipeline.adapters.batch_size import OutOfMemory
-from event_detection_pipeline.adapters.detector import Detector, load_detectors
-from event_detection_pipeline.adapters.scoring import ClipScore
+from event_detection_pipeline.adapters.detector import Detector, Sketch, load_detectors
 from event_detection_pipeline.chronicle.database import (
     AUDIO_CHUNKS,
     CONVERSATIONS,
@@ -62,11 +61,11 @@ class Interrupted(Detector):
         super().__init__(detector.whisper, detector.model, detector.adapters)
         self._happens = happens
 
-    def score(self, clips: Sequence[np.ndarray], transcripts: Sequence[Sequence[str]]) -> dict[str, list[ClipScore]]:
+    def sketch(self, clips: Sequence[np.ndarray]) -> list[Sketch]:
         happens, self._happens = self._happens, None
         if happens:
             happens()
-        return super().score(clips, transcripts)
+        return super().sketch(clips)
 
 
 class SmallCard(Detector):
@@ -76,11 +75,11 @@ class SmallCard(Detector):
         super().__init__(detector.whisper, detector.model, detector.adapters)
         self.holds, self.batches = holds, []
 
-    def score(self, clips: Sequence[np.ndarray], transcripts: Sequence[Sequence[str]]) -> dict[str, list[ClipScore]]:
+    def sketch(self, clips: Sequence[np.ndarray]) -> list[Sketch]:
         if len(clips) > self.holds:
             raise torch.OutOfMemoryError("CUDA out of memory")
         self.batches.append(len(clips))
-        return super().score(clips, transcripts)
+        return super().sketch(clips)
 
 
 def run(database: Db, *detectors: Detector, **options: Any) -> ScanReport:
