@@ -41,8 +41,8 @@ BATCH_SIZE = 8  # clips
 
 # Of the joint score: the probe ranks better, and most with many events (docs/recipes.md).
 ADAPTER_SHARE = 0.2
-# The adapter's log-odds count up to 20 to 1: surer than that it is no more often right, and what it can change at most
-# tells a scan which windows need not be put before it.
+# The adapter's log-odds count up to 20 to 1, which costs no average precision (docs/recipes.md): what it can change at
+# most tells a scan which windows need not be put before it.
 ADAPTER_LIMIT = 3.0
 
 
