@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from pydantic import TypeAdapter
 
 from event_detection_pipeline.adapters.card import model_card
@@ -164,12 +165,14 @@ def _complete(training: _Training, folder: Path, settings: Settings) -> Candidat
     # What lies below the adapter runs anyway; where nothing does, the whole encoder runs once more for the probe.
     depth = first_adapted_layer(settings.lora, layers) or layers
     with trained.model.disable_adapter():
-        probe = train_probe(whisper, splits["train"], splits["validation"], depth, settings.evaluation)
-        known = {name: probe.scores(pooled_states(whisper, examples, depth)) for name, examples in splits.items()}
+        pooled: dict[Split, list[np.ndarray]] = {
+            name: pooled_states(whisper, examples, depth) for name, examples in splits.items()
+        }
+    probe = train_probe(pooled, splits, depth, settings.evaluation)
 
     def scores(split: Split) -> list[float]:
         found = score_examples(trained.model, whisper, training.marker, splits[split])
-        return joined([one.score for one in found], known[split])
+        return joined([one.score for one in found], probe.scores(pooled[split]))
 
     validation_scores = scores("validation")
     validation_truth = [example.contains_event for example in splits["validation"]]
@@ -194,7 +197,7 @@ def _complete(training: _Training, folder: Path, settings: Settings) -> Candidat
         detection=detection,
         validation=measure_examples(splits["validation"], validation_scores, threshold.value, confidence),
         test=measure_examples(splits["test"], scores("test"), threshold.value, confidence),
-        probe=measure_examples(splits["test"], known["test"], probe.threshold, confidence),
+        probe=measure_examples(splits["test"], probe.scores(pooled["test"]), probe.threshold, confidence),
         history=trained.history,
         steps=trained.steps,
         seconds=trained.seconds,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from event_detection_pipeline.adapters.metrics import QUIET_ALARMS_PER_HOUR, Metrics
-from event_detection_pipeline.adapters.probe import ADAPTER_SHARE
+from event_detection_pipeline.adapters.probe import ADAPTER_LIMIT, ADAPTER_SHARE
 from event_detection_pipeline.config import Settings
 from event_detection_pipeline.progress import seconds
 
@@ -25,9 +25,10 @@ tags: [whisper, lora, sound-event-detection]
 
 ## Use
 Feed the decoder a known transcript and read the probability of the marker's first token at every word boundary. The
-score is the mean of the highest one's log-odds (weight {ADAPTER_SHARE:g}) and of the probe's (`probe.safetensors`,
-weight {1 - ADAPTER_SHARE:.2g}), as a probability; the clip has the event where it is at least
-**{detection.threshold:.4f}** (`detection.json`). For free generation load the `generation_config.json` of this folder:
+score is the mean of the highest one's log-odds (within {ADAPTER_LIMIT:g} either way, weight {ADAPTER_SHARE:g}) and of
+the probe's (`probe.safetensors`, weight {1 - ADAPTER_SHARE:.2g}), as a probability; the clip has the event where it is
+at least **{detection.threshold:.4f}** (`detection.json`). For free generation load this folder's
+`generation_config.json`:
 Whisper's default suppresses characters of the marker.
 
     event-detection detect recording.wav --adapter {candidate.folder.name.removeprefix(".").removesuffix(".draft")}

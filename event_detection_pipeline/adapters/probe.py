@@ -6,9 +6,8 @@ costs a scan next to nothing: those layers run anyway. It is the adapter's secon
 every adapter meets.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,12 @@ from safetensors.numpy import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from event_detection_pipeline.adapters.batch_size import BatchSize, clips_at_once, in_batches
 from event_detection_pipeline.adapters.examples import Example, read_wav
 from event_detection_pipeline.adapters.seal import BrokenAdapter
 from event_detection_pipeline.adapters.threshold import choose_threshold, from_log_odds, log_odds
 from event_detection_pipeline.adapters.whisper import Whisper
+from event_detection_pipeline.clips.splits import Split
 from event_detection_pipeline.config import SAMPLE_RATE, EvaluationSettings
 
 PROBE_FILE = "probe.safetensors"
@@ -37,7 +38,6 @@ ROUNDS = 6  # of looking for the events
 FOLDS = 4
 FIRST_WINDOWS = 24  # of a clip
 MAX_ITERATIONS = 200
-BATCH_SIZE = 8  # clips
 
 # Of the joint score: the probe ranks better, and most with many events (docs/recipes.md).
 ADAPTER_SHARE = 0.2
@@ -92,20 +92,19 @@ class Probe:
 
 
 def train_probe(
-    whisper: Whisper,
-    training: Sequence[Example],
-    validation: Sequence[Example],
+    pooled: Mapping[Split, Sequence[np.ndarray]],
+    splits: Mapping[Split, Sequence[Example]],
     depth: int,
     settings: EvaluationSettings,
 ) -> Probe:
     """Fit a probe on the training clips, which must be of both classes; both weigh the same in total.
 
-    The model must be bare, or its adapter disabled.
+    Args:
+        pooled: `pooled_states` of each split's examples, after `depth` layers.
     """
-    probe = fit(pooled_states(whisper, training, depth), training, depth)
-    scores = probe.scores(pooled_states(whisper, validation, depth))
-    chosen = choose_threshold([example.contains_event for example in validation], scores, settings)
-    return replace(probe, threshold=chosen.value)
+    probe = fit(pooled["train"], splits["train"], depth)
+    truth = [example.contains_event for example in splits["validation"]]
+    return replace(probe, threshold=choose_threshold(truth, probe.scores(pooled["validation"]), settings).value)
 
 
 def fit(pooled: Sequence[np.ndarray], examples: Sequence[Example], depth: int) -> Probe:
@@ -210,18 +209,15 @@ def _fitted(bags: Sequence[_Bag], depth: int) -> Probe:
 
 def pooled_states(whisper: Whisper, examples: Sequence[Example], depth: int) -> list[np.ndarray]:
     """What a probe of that depth is told of each example (see Pools); the model bare, or its adapter disabled."""
-    rows: dict[int, np.ndarray] = {}
-    order = sorted(range(len(examples)), key=lambda index: examples[index].bucket)
-    for _, group in groupby(order, key=lambda index: examples[index].bucket):
-        indices = list(group)
-        for start in range(0, len(indices), BATCH_SIZE):
-            batch = indices[start : start + BATCH_SIZE]
-            clips = [read_wav(examples[index].audio) for index in batch]
-            pools = Pools([len(clip) for clip in clips], [depth])
-            with torch.inference_mode():
-                pools.add(depth, whisper.model.trimmed_encoder.states(whisper.features(clips), depth))
-            rows.update(zip(batch, pools.features(depth), strict=True))
-    return [rows[index] for index in range(len(examples))]
+
+    def pool(batch: list[int]) -> list[np.ndarray]:
+        clips = [read_wav(examples[index].audio) for index in batch]
+        pools = Pools([len(clip) for clip in clips], [depth])
+        with torch.inference_mode():
+            pools.add(depth, whisper.model.trimmed_encoder.states(whisper.features(clips), depth))
+        return pools.features(depth)
+
+    return in_batches([example.bucket for example in examples], BatchSize(clips_at_once(whisper)), pool)
 
 
 class Pools:

@@ -23,6 +23,7 @@ from event_detection_pipeline.adapters.probe import (
 from event_detection_pipeline.adapters.seal import BrokenAdapter
 from event_detection_pipeline.adapters.threshold import log_odds
 from event_detection_pipeline.adapters.whisper import Whisper
+from event_detection_pipeline.clips.splits import Split
 from event_detection_pipeline.config import SAMPLE_RATE, EvaluationSettings
 
 DEPTH = 2
@@ -30,7 +31,12 @@ DEPTH = 2
 
 @pytest.fixture(scope="module")
 def probe(whisper: Whisper, examples: list[Example]) -> Probe:
-    return train_probe(whisper, examples[:12], examples[12:18], DEPTH, EvaluationSettings())
+    splits: dict[Split, list[Example]] = {"train": examples[:12], "validation": examples[12:18]}
+    pooled: dict[Split, list[np.ndarray]] = {
+        "train": pooled_states(whisper, examples[:12], DEPTH),
+        "validation": pooled_states(whisper, examples[12:18], DEPTH),
+    }
+    return train_probe(pooled, splits, DEPTH, EvaluationSettings())
 
 
 def test_it_tells_unheard_clips_apart(probe: Probe, whisper: Whisper, examples: list[Example]) -> None:
