@@ -30,6 +30,13 @@ ENCODER_WIDTH = 11
 class OutOfMemory(PipelineError):
     """The device's memory does not hold a single clip."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "the device ran out of memory with a single clip at a time: close what else uses the card, work on the CPU "
+            '(device = "cpu"), or train on a smaller base_model such as openai/whisper-small; a training also needs '
+            "less with fewer adapted layers (lora.adapt_from_layer)"
+        )
+
 
 class BatchSize:
     """How many clips are scored at once: at first as given, until the device's memory turns out not to hold so many."""
@@ -40,10 +47,7 @@ class BatchSize:
     def halve(self) -> None:
         """Raises OutOfMemory where there is nothing to halve."""
         if self.clips == 1:
-            raise OutOfMemory(
-                "the device ran out of memory with a single window: close what else uses the card, work on the CPU "
-                '(device = "cpu"), or train on a smaller base_model'
-            )
+            raise OutOfMemory
         logger.warning("out of memory with %d clips at once: going on with %d", self.clips, self.clips // 2)
         self.clips //= 2
         torch.cuda.empty_cache()

@@ -14,6 +14,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback, TrainingArguments, set_seed
 
+from event_detection_pipeline.adapters.batch_size import OutOfMemory
 from event_detection_pipeline.adapters.batches import BucketBatchSampler
 from event_detection_pipeline.adapters.checkpoints import newest_checkpoint
 from event_detection_pipeline.adapters.device import Compute
@@ -22,7 +23,7 @@ from event_detection_pipeline.adapters.examples import Example
 from event_detection_pipeline.adapters.marker import Marker
 from event_detection_pipeline.adapters.states import StateCache
 from event_detection_pipeline.adapters.tensorboard import tensorboard_callbacks
-from event_detection_pipeline.adapters.trainer import DetectionTrainer, Material, OutOfMemory, Watch
+from event_detection_pipeline.adapters.trainer import DetectionTrainer, Material, Watch
 from event_detection_pipeline.adapters.whisper import Whisper
 from event_detection_pipeline.config import LoraSettings, TrainingSettings
 from event_detection_pipeline.errors import PipelineError

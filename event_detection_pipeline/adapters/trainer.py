@@ -13,6 +13,7 @@ from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerCallback
 
+from event_detection_pipeline.adapters.batch_size import OutOfMemory
 from event_detection_pipeline.adapters.batches import BucketBatchSampler
 from event_detection_pipeline.adapters.checkpoints import seal
 from event_detection_pipeline.adapters.distributed import Processes
@@ -30,17 +31,6 @@ logger = logging.getLogger(__name__)
 
 class TrainingDiverged(PipelineError):
     """The loss is not a finite number any more."""
-
-
-class OutOfMemory(PipelineError):
-    """The device's memory does not hold a single clip."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "CUDA ran out of memory with a single clip at a time: close what else uses the card, adapt fewer layers "
-            '(lora.adapt_from_layer), train on the CPU (device = "cpu"), or take a smaller base_model such as '
-            "openai/whisper-small"
-        )
 
 
 @dataclass(frozen=True, slots=True)

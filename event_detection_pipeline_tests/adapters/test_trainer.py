@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import torch
 
+from event_detection_pipeline.adapters.batch_size import OutOfMemory
 from event_detection_pipeline.adapters.checkpoints import newest_checkpoint
 from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.examples import Example
 from event_detection_pipeline.adapters.marker import marker_of
 from event_detection_pipeline.adapters.train import TrainedAdapter, Workplace, train_adapter
-from event_detection_pipeline.adapters.trainer import OutOfMemory, TrainingDiverged
+from event_detection_pipeline.adapters.trainer import TrainingDiverged
 from event_detection_pipeline.adapters.whisper import load_whisper
 from event_detection_pipeline.config import LoraSettings, TrainingSettings
 

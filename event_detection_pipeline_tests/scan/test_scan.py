@@ -229,7 +229,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on_saying_so(
     assert card.batches == [1] * 9
     assert caplog.text.count("out of memory") == 2  # from 4 to 2 to 1, and never back
     add_conversation(chronicle)
-    with pytest.raises(OutOfMemory, match="single window"):
+    with pytest.raises(OutOfMemory, match="single clip"):
         run(chronicle, SmallCard(chime, holds=0))
     assert run(chronicle, chime).scanned == 1
 
