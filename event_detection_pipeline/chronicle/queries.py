@@ -33,7 +33,9 @@ _CONVERSATION_FIELDS = {
 
 def count_stash(database: Database[dict[str, Any]], *, after: str = "") -> int:
     """How many entries the training stash holds, or how many that are newer than the entry `after`."""
-    return database[TRAINING_STASH].count_documents({"_id": {"$gt": _stored_id(after)}} if after else {})
+    newer = {"_id": {"$gt": _stored_id(after)}} if after else {}
+    # Without the hint MongoDB reads every entry, with its megabytes of audio, to count them all.
+    return database[TRAINING_STASH].count_documents(newer, hint="_id_")
 
 
 def newest_id(database: Database[dict[str, Any]], collection: str) -> str:

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from pymongo import MongoClient
 from pymongo.database import Database
+from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from event_detection_pipeline.chronicle.database import CONVERSATIONS, TRAINING_STASH
 from event_detection_pipeline.chronicle.documents import parse_stash_entry
@@ -53,6 +55,32 @@ def test_entries_are_counted_from_one_on_also_when_that_one_is_gone(database: Da
     assert [count_stash(database, after=id_) for id_ in ("", first, second, third)] == [3, 2, 1, 0]
     database[TRAINING_STASH].delete_many({"_id": {"$lte": next(iter_stash(database))["_id"]}})
     assert count_stash(database, after=first) == 2
+
+
+def test_the_stash_is_counted_without_reading_its_audio(database: Database[dict[str, Any]], mongodb_uri: str):
+    id_ = add_stash_entry(database, "c")
+    sent = Counts()
+    with MongoClient(mongodb_uri, event_listeners=[sent]) as client:
+        for after in ("", id_):
+            count_stash(client[database.name], after=after)
+    plans = [str(database.command("explain", command)) for command in sent.commands]
+    assert ["COLLSCAN" in plan for plan in plans] == [False, False]
+
+
+class Counts(CommandListener):
+    """The counts that a client asks of its server."""
+
+    def __init__(self) -> None:
+        self.commands: list[dict[str, Any]] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if event.command_name == "aggregate":
+            asked = ("aggregate", "pipeline", "cursor", "hint")
+            self.commands.append({name: event.command[name] for name in asked if name in event.command})
+
+    def succeeded(self, event: object) -> None: ...
+
+    def failed(self, event: object) -> None: ...
 
 
 def test_arrivals_are_what_is_newer_and_what_was_asked_for_newest_first(database: Database[dict[str, Any]]):
