@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from pymongo import ASCENDING
@@ -22,6 +23,7 @@ from event_detection_pipeline.chronicle.queries import iter_stash
 from event_detection_pipeline.clips.rejects import Reject, RejectReason, SetAside
 from event_detection_pipeline.config import EventSettings, Settings
 
+_SCANS_AT_ONCE = 500
 _BATCH = 50  # conversations; the first of a sample are all that is read of it
 _HEAD = {  # of a conversation, without its words and texts
     "conversation_id": 1,
@@ -127,13 +129,17 @@ def _verified_flags(
 ) -> Iterator[Candidate]:
     """Flags that were accepted in Chronicle itself; which event was meant, the scan says, or there is only one."""
     query = {"transcript_versions.maybe_anomaly": "verified", "deleted": {"$ne": True}}
-    for conversation_id, version_id, flag, _ in _versions(database[CONVERSATIONS].find(query, _HEAD)):
-        if flag != "verified":
-            continue
-        key = {"conversation_id": conversation_id, "version_id": version_id, "event": event.name}
-        scan = database[EVENT_SCANS].find_one(key, {"flagged": 1})
-        if (scan.get("flagged") is True) if scan else len(settings.events) == 1:
-            yield _candidate(VERIFIED_FLAGS, version_id, conversation_id, version_id, True, ())
+    found = _versions(database[CONVERSATIONS].find(query, _HEAD))
+    verified = ((conversation_id, version_id) for conversation_id, version_id, flag, _ in found if flag == "verified")
+    while batch := list(islice(verified, _SCANS_AT_ONCE)):
+        of_these = {"conversation_id": {"$in": [conversation_id for conversation_id, _ in batch]}, "event": event.name}
+        heard = {
+            (scan["conversation_id"], scan["version_id"]): scan.get("flagged") is True
+            for scan in database[EVENT_SCANS].find(of_these, {"conversation_id": 1, "version_id": 1, "flagged": 1})
+        }
+        for conversation_id, version_id in batch:
+            if heard.get((conversation_id, version_id), len(settings.events) == 1):
+                yield _candidate(VERIFIED_FLAGS, version_id, conversation_id, version_id, True, ())
 
 
 def _background(database: Database[dict[str, Any]], settings: Settings, said: set[str]) -> Iterator[Candidate]:

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
 from pymongo.database import Database
+from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from event_detection_pipeline.clips.export import EmptyStash, export_clips
 from event_detection_pipeline.clips.manifest import Clip
+from event_detection_pipeline.clips.sources import list_candidates
 from event_detection_pipeline.config import Settings
 from event_detection_pipeline_tests.household import add_conversation, add_stash_entry
 from event_detection_pipeline_tests.sounds import encode, tone
@@ -110,6 +113,32 @@ def test_a_flag_accepted_in_chronicle_counts_for_the_event_that_was_heard(databa
         export(database, settings, "doorbell")
     alone = settings.model_copy(update={"events": (settings.event("sneeze"),)})
     assert {clip.conversation_id for clip in export(database, alone)} == {heard, unknown}
+
+
+def test_what_was_heard_in_accepted_flags_is_asked_for_all_at_once(
+    database: Mongo, mongodb_uri: str, settings: Settings
+):
+    for _ in range(5):
+        flag(database, add_conversation(database), "verified")
+    asked = Finds()
+    with MongoClient(mongodb_uri, event_listeners=[asked]) as client:
+        list_candidates(client[database.name], settings.event("sneeze"), settings, with_background=False)
+    assert asked.collections.count("event_scans") == 1
+
+
+class Finds(CommandListener):
+    """Where a client looks for documents."""
+
+    def __init__(self) -> None:
+        self.collections: list[str] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if event.command_name == "find":
+            self.collections.append(event.command["find"])
+
+    def succeeded(self, event: object) -> None: ...
+
+    def failed(self, event: object) -> None: ...
 
 
 def test_another_events_tag_makes_a_hard_negative(database: Mongo, settings: Settings):
