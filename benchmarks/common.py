@@ -6,6 +6,7 @@ import os
 import platform
 import tempfile
 import time
+import uuid
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -14,6 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from pymongo import MongoClient
+from pymongo.database import Database
+
+from event_detection_pipeline.chronicle.database import connect
+
+TEST_URI = "MONGODB_TEST_URI"
+"""The variable that names the server to measure on, as it does for the tests."""
 
 _SAMPLE_SECONDS = 0.05
 
@@ -58,13 +66,50 @@ def database_server() -> Iterator[str]:
         process.join(20)
 
 
+@contextmanager
+def given_server() -> Iterator[str]:
+    """The server that TEST_URI names, or else `database_server`. For benchmarks that clean up behind themselves."""
+    if uri := os.environ.get(TEST_URI):
+        yield uri
+    else:
+        with database_server() as uri:
+            yield uri
+
+
+@contextmanager
+def new_database(uri: str) -> Iterator[Database[dict[str, Any]]]:
+    """An empty database, dropped at the end."""
+    database = connect(uri, f"benchmark_{uuid.uuid4().hex}")
+    try:
+        yield database
+    finally:
+        database.client.drop_database(database.name)
+        database.client.close()
+
+
+def server_name(uri: str) -> str:
+    """What serves there, such as "mongod 6.0.5"."""
+    with MongoClient[dict[str, Any]](uri) as client:
+        status = client.admin.command("serverStatus")
+    return f"{Path(status['process']).name} {status['version']}"
+
+
+def examined(uri: str) -> int | None:
+    """How many documents the server has read for all queries so far; None where it does not count them."""
+    with MongoClient[dict[str, Any]](uri) as client:
+        metrics = client.admin.command("serverStatus").get("metrics", {})
+    return metrics.get("queryExecutor", {}).get("scannedObjects")
+
+
 def print_row(row: Mapping[str, Any]) -> None:
     """A row as soon as it is known: benchmarks take minutes."""
     print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
 
 
-def finish(rows: Sequence[Mapping[str, Any]], ratios: Mapping[str, float], file: Path | None) -> None:
-    """Print the table and the headline, and write all of it to `file`, if one is given."""
+def finish(
+    rows: Sequence[Mapping[str, Any]], ratios: Mapping[str, float], file: Path | None, server: str | None = None
+) -> None:
+    """Print the table and the headline, and write all of it, and what `server` they were measured on, to `file`."""
     if rows:
         print()
         print("| " + " | ".join(rows[0]) + " |")
@@ -74,6 +119,8 @@ def finish(rows: Sequence[Mapping[str, Any]], ratios: Mapping[str, float], file:
     print("\n".join(f"{name}: {value}" for name, value in ratios.items()))
     if file:
         machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
+        if server:
+            machine["server"] = server
         result = {"rows": list(rows), "ratios": dict(ratios), "machine": machine}
         file.write_text(json.dumps(result, indent=2) + "\n")
 

@@ -1,31 +1,42 @@
-"""What it costs to find nothing to do, with 10^3 to 10^5 versions that were scanned already.
+"""What it costs to find 20 new versions behind a history of 10^3 to 10^6 versions that were scanned already.
 
     python -m benchmarks.scan_backlog --quick
-    python -m benchmarks.scan_backlog --versions 1000000 --json results.json
+    MONGODB_TEST_URI=mongodb://127.0.0.1:27018 python -m benchmarks.scan_backlog --versions 1000000 --json results.json
 
-Conversations are spread over the years as a household's are, a hundred a day, each with a transcript of WORDS words;
-all were scanned but NEW. Timed are a scan's search for work, with its leases, and beside it the search that reads all
-history (`full`): every head, joined with its scans. `commands` and `documents` are what the server was asked for and
-gave. `first_round` is the search after an adapter was promoted, up to its first 100 versions.
+Each version is the only one of its conversation: of all histories of that length the hardest to walk over. They spread
+over years as a household's do, a hundred a day, each with a transcript of WORDS words. Timed are a scan's search for
+work, with its leases, and beside it the search that reads all history (`full`): every head, joined with its scans. Of
+the search `commands`, `documents` and `kb` are what the server was asked, what it gave, and the kilobytes of both;
+`examined` is how many documents it read for that, where it says so (MongoDB does, the embedded server does not).
+`first_round` is the search after an adapter was promoted, up to its first 100 versions; `walk` the way through the
+whole history, which scans take in turns, once after each promotion.
+
+A long history takes a MongoDB server (MONGODB_TEST_URI) that nothing else uses meanwhile: the embedded one reads whole
+collections where MongoDB reads an index.
 """
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
+import bson
 from bson import ObjectId
 from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
-from benchmarks.common import database_server, finish, parser, print_row
+from benchmarks.common import examined, finish, given_server, new_database, parser, print_row, server_name
 from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_SCANS, ensure_indexes
 from event_detection_pipeline.scan.leases import Leases
 from event_detection_pipeline.scan.pending import HEAD, examine
 from event_detection_pipeline.scan.work import Work
 
-SIZES = (1_000, 10_000, 100_000)
+Db = Database[dict[str, Any]]
+
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
 QUICK_SIZES = (1_000, 5_000)
 A_DAY = 100  # conversations
 WORDS = 50
@@ -36,22 +47,36 @@ _BATCH = 1_000
 
 
 class Load(CommandListener):
-    """Counts the commands of a client and the documents that came back."""
+    """Counts the commands of a client, the documents that came back, and the bytes of both."""
 
     def __init__(self) -> None:
-        self.commands = self.documents = 0
+        self.commands = self.documents = self.bytes = 0
 
     def started(self, event: CommandStartedEvent) -> None:
         self.commands += 1
+        self.bytes += len(bson.encode(event.command))
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
         cursor = event.reply.get("cursor", {})
         self.documents += len(cursor.get("firstBatch", cursor.get("nextBatch", [])))
+        self.bytes += len(bson.encode(event.reply))
 
     def failed(self, event: CommandFailedEvent) -> None: ...
 
 
-def fill(database: Database[dict[str, Any]], count: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a search took, of the client and of the server; `examined` is None where the server does not say."""
+
+    seconds: float
+    found: int
+    commands: int
+    documents: int
+    kb: float
+    examined: int | None
+
+
+def fill(database: Db, count: int) -> None:
     """`count` conversations, the newest NOW, all scanned by chime_v1 but the NEW last ones; first the oldest."""
     words = [{"word": "morning", "start": second / 2, "end": second / 2 + 0.4} for second in range(WORDS)]
     for first in range(0, count, _BATCH):
@@ -78,7 +103,7 @@ def fill(database: Database[dict[str, Any]], count: int) -> None:
             database[EVENT_SCANS].insert_many(scans, ordered=False)
 
 
-def search(database: Database[dict[str, Any]], adapter: str, limit: int | None) -> int:
+def search(database: Db, adapter: str, limit: int | None) -> int:
     """What a scan does before it listens: the versions found, which are given back."""
     with Leases(database, [adapter]) as leases:
         found = list(Work(database, {"chime": adapter}, leases, limit))
@@ -86,7 +111,7 @@ def search(database: Database[dict[str, Any]], adapter: str, limit: int | None) 
     return len(found)
 
 
-def full_search(database: Database[dict[str, Any]]) -> int:
+def full_search(database: Db) -> int:
     """What it costs without keeping progress."""
     pending, heads = 0, []
     for head in database[CONVERSATIONS].find({}, HEAD, batch_size=_BATCH):
@@ -97,65 +122,77 @@ def full_search(database: Database[dict[str, Any]]) -> int:
     return pending + len(examine(database, heads, ["chime_v1"]).pending)
 
 
+def cost(uri: str, name: str, search: Callable[[Db], int]) -> Cost:
+    """Search as a client of its own that counts."""
+    load, read = Load(), examined(uri)
+    with MongoClient[dict[str, Any]](uri, event_listeners=[load]) as client:
+        begun = time.perf_counter()
+        found = search(client[name])
+        seconds = time.perf_counter() - begun
+        counted = load.commands, load.documents, load.bytes / 1000
+    read_now = examined(uri)
+    return Cost(seconds, found, *counted, None if read is None or read_now is None else read_now - read)
+
+
 def run(uri: str, sizes: tuple[int, ...]) -> Iterator[dict[str, Any]]:
     """A row for each length of the history."""
     for size in sizes:
-        load = Load()
-        client: MongoClient[dict[str, Any]] = MongoClient(uri, event_listeners=[load])
-        database = client[f"versions_{size}"]
-        database[CONVERSATIONS].create_index("conversation_id", unique=True)
-        # MongoDB finds a range of `_id` by the index that it always has; the embedded server needs one to be made.
-        database[CONVERSATIONS].create_index([("_id", 1), ("conversation_id", 1)])
-        ensure_indexes(database)
-        begun = time.perf_counter()
-        fill(database, size)
-        filled = time.perf_counter() - begun
-
-        def timed(function: Callable[[], int], load: Load = load) -> tuple[float, int, int, int]:
-            load.commands = load.documents = 0
+        with new_database(uri) as database:
             begun = time.perf_counter()
-            found = function()
-            return time.perf_counter() - begun, found, load.commands, load.documents
-
-        first_round = timed(lambda database=database: search(database, "chime_v2", FIRST))
-        search(database, "chime_v1", None)  # its first round: after it, progress is known
-        seconds, found, commands, documents = min(
-            timed(lambda database=database: search(database, "chime_v1", None)) for _ in range(3)
-        )
-        full = timed(lambda database=database: full_search(database))
-        assert found == full[1] == NEW, (found, full[1])
-        client.drop_database(database.name)
-        client.close()
+            prepare(database, size)
+            prepared = time.perf_counter() - begun
+            measure = partial(cost, uri, database.name)
+            first_round = measure(lambda database: search(database, "chime_v2", FIRST))
+            walk = measure(lambda database: search(database, "chime_v1", None))
+            later = [measure(lambda database: search(database, "chime_v1", None)) for _ in range(3)]
+            full = measure(full_search)
+        fastest = min(later, key=lambda one: one.seconds)
+        assert walk.found == fastest.found == full.found == NEW, (walk, fastest, full)
         yield {
             "versions": size,
-            "fill_s": round(filled, 1),
-            "found": found,
-            "search_s": round(seconds, 3),
-            "commands": commands,
-            "documents": documents,
-            "first_round_s": round(first_round[0], 3),
-            "full_s": round(full[0], 3),
-            "full_documents": full[3],
+            "prepared_s": round(prepared, 1),
+            "found": fastest.found,
+            "search_s": round(fastest.seconds, 3),
+            "commands": fastest.commands,
+            "documents": fastest.documents,
+            "kb": round(fastest.kb),
+            "examined": fastest.examined,
+            "first_round_s": round(first_round.seconds, 3),
+            "walk_s": round(walk.seconds, 1),
+            "full_s": round(full.seconds, 2),
+            "full_documents": full.documents,
+            "full_kb": round(full.kb),
         }
+
+
+def prepare(database: Db, size: int) -> None:
+    """A history with the indexes that Chronicle and we have."""
+    database[CONVERSATIONS].create_index("conversation_id", unique=True)
+    ensure_indexes(database)
+    fill(database, size)
 
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--versions", type=int, default=SIZES[-1], help=f"the longest history (default: {SIZES[-1]})")
+    options.add_argument("--versions", type=int, default=10_000, help="the longest history (default: 10000)")
     chosen = options.parse_args()
     sizes = QUICK_SIZES if chosen.quick else (*(size for size in SIZES if size < chosen.versions), chosen.versions)
     rows: list[dict[str, Any]] = []
-    with database_server() as uri:
+    with given_server() as uri:
+        server = server_name(uri)
+        print(server)
         for row in run(uri, sizes):
             rows.append(row)
             print_row(row)
     first, last = rows[0], rows[-1]
+    compared = f"{last['versions']}_vs_{first['versions']}"
     ratios = {
-        f"search_{last['versions']}_vs_{first['versions']}": round(last["search_s"] / first["search_s"], 2),
-        f"documents_{last['versions']}_vs_{first['versions']}": round(last["documents"] / first["documents"], 2),
-        "vs_full": round(last["full_s"] / last["search_s"], 1),
+        f"{name}_{compared}": round(last[name] / first[name], 2)
+        for name in ("search_s", "commands", "documents", "kb", "examined")
+        if first[name]
     }
-    finish(rows, ratios, chosen.json)
+    ratios["vs_full"] = round(last["full_s"] / last["search_s"], 1)
+    finish(rows, ratios, chosen.json, server)
 
 
 if __name__ == "__main__":
