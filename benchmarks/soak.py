@@ -66,6 +66,76 @@ BEGIN = datetime(1990, 1, 1, tzinfo=UTC)  # a million conversations before today
 EVERY = timedelta(days=1) / 100
 NEW = 10
 ARRIVALS = 200  # at most, as the sensor asks for them
+# Milliseconds that a look may take when there is nothing or little new: a small part of the pause before the next one,
+# also where the embedded server reads a whole collection to count it, or to find its newest document or a stretch of
+# `_id`. There the first search for work takes the square of the history.
+BOUNDS_MS = {
+    "stash_sensor": 10_000,  # each 5 minutes
+    "conversation_sensor": 1_000,  # each 2 minutes
+    "find_work": 10_000,  # each hour, and with new conversations
+    "export_increment": 30_000,  # each night
+    "review_metrics": 10_000,  # after each scan
+    "review_queue": 10_000,  # each half minute at most
+}
+MORE_MEMORY is exceeded.
+
+With MONGODB_TEST_URI it is done on that server, in databases of its own that are dropped: a million conversations take
+a real one (BOUNDS_MS says why).
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from bson import ObjectId
+from pymongo.database import Database
+
+from benchmarks.common import (
+    examined,
+    finish,
+    given_server,
+    measured,
+    new_database,
+    parser,
+    print_row,
+    server_name,
+)
+from benchmarks.export import CHUNK_SECONDS, speech
+from event_detection_pipeline.chronicle.database import (
+    AUDIO_CHUNKS,
+    CONVERSATIONS,
+    EVENT_REVIEWS,
+    EVENT_SCANS,
+    TRAINING_STASH,
+    connect,
+    ensure_indexes,
+)
+from event_detection_pipeline.chronicle.queries import arrivals, count_stash, newest_id
+from event_detection_pipeline.clips.cutting import Outcome
+from event_detection_pipeline.clips.export import index_path
+from event_detection_pipeline.clips.index import open_index
+from event_detection_pipeline.clips.sources import list_candidates
+from event_detection_pipeline.config import ClipSettings, EventSettings, Settings
+from event_detection_pipeline.review.cards import ensure_card_indexes, find_cards
+from event_detection_pipeline.review.metrics import review_metrics
+from event_detection_pipeline.scan.leases import Leases
+from event_detection_pipeline.scan.pending import PendingVersion
+from event_detection_pipeline.scan.windows import version_windows
+from event_detection_pipeline.scan.work import Work
+
+Db = Database[dict[str, Any]]
+
+EVENT = EventSettings(name="chime")
+ADAPTERS = {"chime": "chime_v1"}
+BEGIN = datetime(1990, 1, 1, tzinfo=UTC)  # a million conversations before today
+EVERY = timedelta(days=1) / 100
+NEW = 10
+ARRIVALS = 200  # at most, as the sensor asks for them
 # Milliseconds that a look may take when there is nothing or little new: less than the pause before the next one. Made
 # for the embedded server, which reads a whole collection to count it, to find its newest document or a stretch of
 # `_id`, where MongoDB reads an index: there the first search for work takes the square of the history.
