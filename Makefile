@@ -35,7 +35,7 @@ test-browser: setup ## The tests of the review page in Debian's Chromium, which 
 	$(BIN)/pytest event_detection_pipeline_tests/review/test_page.py
 
 test-scale: setup ## The scan on a Ray cluster, training in two processes, the Kubernetes values (minutes)
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[k8s,ray]"
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[k8s,ray,scale]"
 	$(BIN)/pytest -m scale
 
 check: setup ## Lint, format and types
