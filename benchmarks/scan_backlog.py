@@ -28,7 +28,16 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
-from benchmarks.common import examined, finish, given_server, new_database, parser, print_row, server_name
+from benchmarks.common import (
+    examined,
+    finish,
+    given_server,
+    index_conversations,
+    new_database,
+    parser,
+    print_row,
+    server_name,
+)
 from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_SCANS, ensure_indexes
 from event_detection_pipeline.scan.leases import Leases
 from event_detection_pipeline.scan.pending import HEAD, examine
@@ -167,10 +176,7 @@ def run(uri: str, sizes: tuple[int, ...]) -> Iterator[dict[str, Any]]:
 
 def prepare(database: Db, size: int) -> None:
     """A history with the indexes that Chronicle and we have."""
-    database[CONVERSATIONS].create_index("conversation_id", unique=True)
-    if "secantus" in database.client.admin.command("serverStatus"):
-        # MongoDB finds a range of `_id` by the index that it always has; the embedded server needs one to be made.
-        database[CONVERSATIONS].create_index([("_id", 1), ("conversation_id", 1)])
+    index_conversations(database)
     ensure_indexes(database)
     fill(database, size)
 

@@ -10,7 +10,7 @@ the embedded server does not). At last the windows of conversations of one and o
 draws them: their memory must not differ. Exit code 1 if one of BOUNDS_MS or MORE_MEMORY is exceeded.
 
 With MONGODB_TEST_URI it is done on that server, in databases of its own that are dropped: a million conversations take
-a real one (BOUNDS_MS says why).
+a real one.
 """
 
 import sys
@@ -29,6 +29,7 @@ from benchmarks.common import (
     examined,
     finish,
     given_server,
+    index_conversations,
     measured,
     new_database,
     parser,
@@ -66,9 +67,8 @@ BEGIN = datetime(1990, 1, 1, tzinfo=UTC)  # a million conversations before today
 EVERY = timedelta(days=1) / 100
 NEW = 10
 ARRIVALS = 200  # at most, as the sensor asks for them
-# Milliseconds that a look may take when there is nothing or little new: a small part of the pause before the next one,
-# also where the embedded server reads a whole collection to count it, or to find its newest document or a stretch of
-# `_id`. There the first search for work takes the square of the history.
+# Milliseconds that a look may take when there is nothing or little new: a part of the pause before the next one, also
+# where the embedded server reads a whole collection to count it or to find its newest document.
 BOUNDS_MS = {
     "stash_sensor": 10_000,  # each 5 minutes
     "conversation_sensor": 1_000,  # each 2 minutes
@@ -193,8 +193,7 @@ def history(uri: str, folder: Path, conversations: int, stash: int) -> list[dict
     """A row for each tick: milliseconds on the first look at the whole history, with nothing new, and with NEW new."""
     with new_database(uri) as database:
         began = time.monotonic()
-        for collection, unique in ((CONVERSATIONS, True), (AUDIO_CHUNKS, False)):
-            database[collection].create_index("conversation_id", unique=unique)  # Chronicle's own
+        index_conversations(database)
         ensure_indexes(database)
         ensure_card_indexes(database)
         add_history(database, 0, conversations)
