@@ -81,13 +81,17 @@ def _indexes(settings: Settings) -> Finding:
 
 
 def _scans(settings: Settings) -> Finding:
-    from datetime import UTC, datetime
-
-    from event_detection_pipeline.chronicle.database import EVENT_SCAN_LEASES, EVENT_SCAN_PROGRESS, connect
+    from event_detection_pipeline.chronicle.database import (
+        EVENT_SCAN_LEASES,
+        EVENT_SCAN_PROGRESS,
+        connect,
+        server_time,
+    )
 
     database = connect(settings.mongodb_uri.get_secret_value(), settings.database_name, timeout_seconds=3)
-    in_work = database[EVENT_SCAN_LEASES].count_documents({"expires": {"$gte": datetime.now(UTC)}})
-    left = database[EVENT_SCAN_LEASES].count_documents({"expires": {"$lt": datetime.now(UTC)}})
+    now = server_time(database)
+    in_work = database[EVENT_SCAN_LEASES].count_documents({"expires": {"$gte": now}})
+    left = database[EVENT_SCAN_LEASES].count_documents({"expires": {"$lt": now}})
     backlog = [", ".join(one["adapters"]) for one in database[EVENT_SCAN_PROGRESS].find({"complete": False})]
     found = f"{in_work} versions in work, {left} left by scans that stopped"
     if backlog:

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, TypeVar
 
 import pymongo
@@ -55,22 +56,24 @@ class ChronicleUnavailable(PipelineError):
 def connect(uri: str, database: str, *, timeout_seconds: float = 10) -> Database[dict[str, Any]]:
     """Open Chronicle's database and see that it answers. Dates come back with their time zone (UTC).
 
+    Args:
+        timeout_seconds: how long to wait for a server, unless the URI has a `serverSelectionTimeoutMS`.
+
     Raises:
         ChronicleUnavailable: the URI is wrong, no server answers in time, or it refuses us.
     """
+    patience = {"serverSelectionTimeoutMS": timeout_seconds, "socketTimeoutMS": REPLY_SECONDS}
     # What is passed beside the URI would go before what it says.
-    patience: dict[str, Any] = (
-        {} if "sockettimeoutms" in _options(uri) else {"socketTimeoutMS": int(REPLY_SECONDS * 1000)}
-    )
+    said = _options(uri)
+    unsaid: dict[str, Any] = {name: int(1000 * limit) for name, limit in patience.items() if name.lower() not in said}
     try:
         client: MongoClient[dict[str, Any]] = MongoClient(
             uri,
             appname=APP_NAME,
             retryReads=True,
             retryWrites=True,
-            serverSelectionTimeoutMS=int(timeout_seconds * 1000),
             tz_aware=True,
-            **patience,
+            **unsaid,
         )
     except (PyMongoError, ValueError):
         # The driver's own message may quote the URI with its password.
@@ -88,6 +91,11 @@ def connect(uri: str, database: str, *, timeout_seconds: float = 10) -> Database
             "Is Chronicle running? Check MONGODB_URI and MONGODB_DATABASE"
         ) from None
     return client[database]
+
+
+def server_time(database: Database[dict[str, Any]]) -> datetime:
+    """The time of day by the server's clock (UTC), which all that share a database agree on."""
+    return database.client.admin.command("hello", codec_options=database.codec_options)["localTime"]
 
 
 def patiently(database: Database[dict[str, Any]], operation: Callable[[], Result]) -> Result:

@@ -6,7 +6,7 @@ import secrets
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from threading import Event, Thread
 from types import TracebackType
 from typing import Any, Self
@@ -15,15 +15,14 @@ from pymongo import UpdateOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, PyMongoError
 
-from event_detection_pipeline.chronicle.database import EVENT_SCAN_LEASES, patiently
+from event_detection_pipeline.chronicle.database import EVENT_SCAN_LEASES, patiently, server_time
 from event_detection_pipeline.scan.pending import PendingVersion
 
 logger = logging.getLogger(__name__)
 
-# How long a version stays with a scan that no longer gives a sign of life; clocks of several machines must agree to
-# much less than this.
+# How long a version stays with a scan that no longer gives a sign of life, by the server's clock.
 LEASE_TIME = timedelta(minutes=5)
-# A lease beyond this was made by a clock that was wrong, and would hold its version until that date.
+# A lease beyond this was made while the server's clock was wrong, and would hold its version until that date.
 _LONGEST = 2 * LEASE_TIME
 # A version that so many scans died over is put on record instead of killing the next one, too.
 MAX_ATTEMPTS = 3
@@ -62,7 +61,7 @@ class Leases:
         self._keeper.join()
         try:
             # Stopped in good order, it says nothing against these versions.
-            freed = {"$set": {"owner": None, "expires": datetime.now(UTC)}, "$inc": {"attempts": -1}}
+            freed = {"$set": {"owner": None, "expires": server_time(self._database)}, "$inc": {"attempts": -1}}
             self._leases.update_many({"owner": self._owner}, freed)
         except PyMongoError as problem:
             logger.warning("leases stay until they expire: %s", type(problem).__name__)
@@ -87,7 +86,7 @@ class Leases:
                 those | {"owner": self._owner},
                 {
                     "$pull": {"adapters": {"$in": self._adapters}},
-                    "$set": {"owner": None, "expires": datetime.now(UTC), "attempts": 0},
+                    "$set": {"owner": None, "expires": server_time(self._database), "attempts": 0},
                 },
             )
             # Of any version: a scan that was killed between these two lines left some.
@@ -98,12 +97,15 @@ class Leases:
 
     def abandoned(self) -> list[PendingVersion]:
         """Versions that a scan by one of these adapters held and did not finish."""
-        query = _free(datetime.now(UTC)) | {"adapters": {"$in": self._adapters}}
-        found = patiently(self._database, lambda: list(self._leases.find(query)))
+
+        def find() -> list[dict[str, Any]]:
+            return list(self._leases.find(_free(server_time(self._database)) | {"adapters": {"$in": self._adapters}}))
+
+        found = patiently(self._database, find)
         return [PendingVersion(lease["conversation_id"], lease["version_id"]) for lease in found]
 
     def _take(self, versions: Sequence[PendingVersion]) -> list[PendingVersion]:
-        now = datetime.now(UTC)
+        now = server_time(self._database)
         taken = {
             "$set": {"owner": self._owner, "expires": now + self._lease_time},
             "$addToSet": {"adapters": {"$each": self._adapters}},
@@ -127,7 +129,7 @@ class Leases:
     def _keep_alive(self) -> None:
         while not self._ended.wait(self._lease_time.total_seconds() / 3):
             try:
-                expires = datetime.now(UTC) + self._lease_time
+                expires = server_time(self._database) + self._lease_time
                 self._leases.update_many({"owner": self._owner}, {"$set": {"expires": expires}})
             except PyMongoError as error:
                 logger.warning("leases could not be kept alive: %s", type(error).__name__)
@@ -135,7 +137,7 @@ class Leases:
 
 def _free(now: datetime) -> dict[str, Any]:
     """Matches a lease that no longer holds."""
-    return {"expires": {"$not": {"$gte": now, "$lte": now + _LONGEST}}}
+    return {"expires": {"$not": {"$gt": now, "$lte": now + _LONGEST}}}
 
 
 def _key(version: PendingVersion) -> dict[str, Any]:

@@ -45,6 +45,13 @@ def test_a_reply_that_never_comes_is_waited_for_no_longer_than_the_uri_says(data
         assert time.monotonic() - began < 5
 
 
+def test_a_server_is_waited_for_no_longer_than_the_uri_says():
+    began = time.monotonic()
+    with pytest.raises(ChronicleUnavailable):
+        connect("mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=200", "chronicle")
+    assert time.monotonic() - began < 5
+
+
 def test_a_reply_that_never_comes_is_asked_for_again(database: Db, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "REPLY_SECONDS", 0.3)
     with _line_to(database) as line:

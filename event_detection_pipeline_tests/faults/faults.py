@@ -17,7 +17,7 @@ from event_detection_pipeline_tests.faults.world import World, save_as_chronicle
 _SLOW_SECONDS = 0.02
 # How long an operation waits here for a reply: `socketTimeoutMS`, a second instead of REPLY_SECONDS.
 _IMPATIENT = "/?socketTimeoutMS=1000"
-_LONGEST_JUMP_HOURS = 400 * 24  # of a clock without a battery, until it has asked the network
+_LONGEST_JUMP_SECONDS = 400 * 24 * 3600  # of a clock without a battery, until it has asked the network
 # Messages in which an operation of these sizes talks to the server; beyond them a line breaks when all is said.
 _MESSAGES = 60
 _FILE_BYTES = 300_000  # no operation of these sizes writes a larger file
@@ -40,8 +40,8 @@ class Case:
         return self.random.uniform(0, self.undisturbed.seconds)
 
     def jump(self) -> float:
-        """By how much a clock is wrong, in seconds: a little, or so much that no lease can be meant."""
-        little, much = self.random.uniform(0, 60), self.random.uniform(1, _LONGEST_JUMP_HOURS) * 3600
+        """By how much a clock is wrong, in seconds: as often by less than a quarter of an hour as by more."""
+        little, much = self.random.uniform(0, 900), self.random.uniform(900, _LONGEST_JUMP_SECONDS)
         return self.random.choice([little, much])
 
 

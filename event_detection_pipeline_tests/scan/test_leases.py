@@ -1,16 +1,19 @@
 """Leases: two scans never hold the same version, and nothing that one held is lost."""
 
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
+import time_machine
 
-from event_detection_pipeline.chronicle.database import EVENT_SCAN_LEASES, connect
+from event_detection_pipeline.chronicle.database import EVENT_SCAN_LEASES, connect, ensure_indexes
 from event_detection_pipeline.scan.leases import Leases
 from event_detection_pipeline.scan.pending import PendingVersion
 from event_detection_pipeline.scan.results import write_results
 from event_detection_pipeline.scan.work import Work
+from event_detection_pipeline_tests.faults.server import Server
 from event_detection_pipeline_tests.scan.documents import CHIME, Db, heard, save_conversation, work_of
 
 ADAPTERS = ("chime_v1",)
@@ -69,6 +72,19 @@ def test_a_lease_that_only_a_wrong_clock_can_have_made_holds_nothing(chronicle: 
     with Leases(chronicle, ADAPTERS) as leases:
         assert leases.abandoned() == VERSIONS[:2]
         assert leases.take(VERSIONS[:2]) == VERSIONS[:2]
+
+
+def test_leases_go_by_the_servers_clock_and_not_by_that_of_a_machine_which_is_ahead(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:  # in a process of its own: what follows sets the clock of this one
+        database = connect(server.uri, "chronicle")
+        ensure_indexes(database)
+        with time_machine.travel(datetime.now(UTC) + timedelta(minutes=8)):
+            Leases(database, ADAPTERS, lease_time=timedelta(seconds=-1)).take(VERSIONS[:1])
+            Leases(database, ADAPTERS).take(VERSIONS[1:2])
+        with Leases(database, ADAPTERS) as leases:
+            assert leases.abandoned() == VERSIONS[:1]
+            assert leases.take(VERSIONS[:2]) == VERSIONS[:1]
+        database.client.close()
 
 
 def test_a_living_scan_keeps_its_leases_however_long_it_takes(chronicle: Db) -> None:
