@@ -2,9 +2,10 @@
 model card. It detects nothing until it is promoted."""
 
 import math
+import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -20,6 +21,7 @@ from event_detection_pipeline.defs.versions import VERSION
 
 if TYPE_CHECKING:
     from event_detection_pipeline.adapters.candidate import Candidate
+    from event_detection_pipeline.adapters.device import Compute
 
 
 @dg.asset(
@@ -47,10 +49,8 @@ def candidate_adapter(
     store: AdapterStoreResource,
 ) -> dg.MaterializeResult:
     from event_detection_pipeline.adapters.candidate import train_candidate
-    from event_detection_pipeline.adapters.detector import load_detectors
     from event_detection_pipeline.adapters.device import choose_compute
     from event_detection_pipeline.adapters.plots import training_curves
-    from event_detection_pipeline.adapters.release import BrokenAdapter
 
     values = settings.load()
     event = event_of(context, values)
@@ -63,12 +63,6 @@ def candidate_adapter(
             candidate = _train_in_processes(context, manifest, folder, event.name, values, compute)
         else:
             candidate = train_candidate(manifest, folder, event, values, device)
-    try:
-        load_detectors([adapters.path(version)], device)
-        loads = dg.AssetCheckResult(check_name="adapter_loads", passed=True)
-    except BrokenAdapter as error:
-        loads = dg.AssetCheckResult(check_name="adapter_loads", passed=False, description=str(error))
-    figures = {"validation": candidate.validation, "test": candidate.test}
     return dg.MaterializeResult(
         data_version=dg.DataVersion(str(version)),
         metadata={
@@ -76,35 +70,46 @@ def candidate_adapter(
             "folder": dg.MetadataValue.path(adapters.path(version)),
             "threshold": round(candidate.detection.threshold, 4),
             "threshold rule": candidate.detection.threshold_rule,
-            "figures": side_by_side(
-                [
-                    {
-                        "split": split,
-                        "clips": figure.clips,
-                        "events": figure.events,
-                        "average precision": figure.average_precision,
-                        "recall": figure.recall,
-                        "precision": figure.precision,
-                        "false-alarm rate": figure.false_alarm_rate,
-                    }
-                    for split, figure in figures.items()
-                ],
-                "split",
-            ),
+            "figures": side_by_side(_figures(candidate), "split"),
             "curves": image(training_curves(candidate.history)),
             "training steps": candidate.steps,
             "training time (s)": round(candidate.seconds, 1),
             "device": candidate.device,
             "lines without usable audio": candidate.unusable,
         },
-        check_results=[
-            loads,
-            dg.AssetCheckResult(
-                check_name="loss_is_finite",
-                passed=all(math.isfinite(point.loss) for point in candidate.history if point.loss is not None),
-            ),
-        ],
+        check_results=[_loads(adapters.path(version), device), _loss_is_finite(candidate)],
     )
+
+
+def _figures(candidate: "Candidate") -> list[dict[str, Any]]:
+    return [
+        {
+            "split": split,
+            "clips": figure.clips,
+            "events": figure.events,
+            "average precision": figure.average_precision,
+            "recall": figure.recall,
+            "precision": figure.precision,
+            "false-alarm rate": figure.false_alarm_rate,
+        }
+        for split, figure in (("validation", candidate.validation), ("test", candidate.test))
+    ]
+
+
+def _loads(folder: Path, device: "Compute") -> dg.AssetCheckResult:
+    from event_detection_pipeline.adapters.detector import load_detectors
+    from event_detection_pipeline.adapters.release import BrokenAdapter
+
+    try:
+        load_detectors([folder], device)
+    except BrokenAdapter as error:
+        return dg.AssetCheckResult(check_name="adapter_loads", passed=False, description=str(error))
+    return dg.AssetCheckResult(check_name="adapter_loads", passed=True)
+
+
+def _loss_is_finite(candidate: "Candidate") -> dg.AssetCheckResult:
+    losses = [point.loss for point in candidate.history if point.loss is not None]
+    return dg.AssetCheckResult(check_name="loss_is_finite", passed=all(map(math.isfinite, losses)))
 
 
 def _train_in_processes(
@@ -118,7 +123,9 @@ def _train_in_processes(
     """Train in processes of their own through Dagster Pipes: what they log is in this step's log."""
     from event_detection_pipeline.adapters.candidate import read_candidate
 
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    # Should this process be killed, the kernel ends torchrun, which ends the others: a retry finds nobody training on.
+    bound = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+    torchrun = [*bound, sys.executable, "-m", "torch.distributed.run", "--standalone"]
     processes = ["--nproc-per-node", str(settings.cluster.training_processes), "-m", training_process.__name__]
     # What a run's configuration changed; the rest they read as this process did.
     changed = {

@@ -2,12 +2,18 @@
 answered flags that were rejected, which a better adapter lowers; TPR of those accepted. The check warns when the
 promoted adapter raises more false alarms than it used to."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import dagster as dg
 
 from event_detection_pipeline.chronicle.database import EVENT_REVIEWS
 from event_detection_pipeline.defs.anomaly_flags import anomaly_flags
 from event_detection_pipeline.defs.common import OWNERS, image, table
 from event_detection_pipeline.defs.resources import AdapterStoreResource, MongoResource, SettingsResource
+
+if TYPE_CHECKING:
+    from event_detection_pipeline.review.metrics import ReviewMetrics
 
 
 @dg.asset(
@@ -48,35 +54,9 @@ def review_metrics(
             "rejected": sum(row.rejected for row in best_first),
             "waiting": sum(row.pending for row in best_first),
             "longest wait (days)": max((row.oldest_pending_days or 0.0 for row in best_first), default=0.0),
-            "leaderboard": table(
-                [
-                    {
-                        "adapter": f"{row.adapter} (promoted)" if row.adapter in promoted else row.adapter,
-                        "answers": row.reviewed,
-                        "FPR": row.false_positive_rate,
-                        "TPR": row.true_positive_rate,
-                        "accuracy": row.accuracy,
-                        "waiting": row.pending,
-                    }
-                    for row in best_first
-                ]
-            ),
+            "leaderboard": table(_leaderboard(best_first, promoted)),
             "false positive rate by week": image(false_positives_by_week(rows)),
-            "by week": table(
-                [
-                    {
-                        "week": row.week,
-                        "adapter": row.adapter,
-                        "flags": row.popups,
-                        "accepted": row.accepted,
-                        "rejected": row.rejected,
-                        "waiting": row.pending,
-                        "FPR": row.false_positive_rate,
-                    }
-                    for row in rows
-                    if row.week
-                ]
-            ),
+            "by week": table(_by_week(rows)),
             "parquet": dg.MetadataValue.path(parquet),
             "CSV": dg.MetadataValue.path(csv),
         },
@@ -90,3 +70,33 @@ def review_metrics(
             )
         ],
     )
+
+
+def _leaderboard(best_first: Sequence["ReviewMetrics"], promoted: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "adapter": f"{row.adapter} (promoted)" if row.adapter in promoted else row.adapter,
+            "answers": row.reviewed,
+            "FPR": row.false_positive_rate,
+            "TPR": row.true_positive_rate,
+            "accuracy": row.accuracy,
+            "waiting": row.pending,
+        }
+        for row in best_first
+    ]
+
+
+def _by_week(rows: Sequence["ReviewMetrics"]) -> list[dict[str, Any]]:
+    return [
+        {
+            "week": row.week,
+            "adapter": row.adapter,
+            "flags": row.popups,
+            "accepted": row.accepted,
+            "rejected": row.rejected,
+            "waiting": row.pending,
+            "FPR": row.false_positive_rate,
+        }
+        for row in rows
+        if row.week
+    ]

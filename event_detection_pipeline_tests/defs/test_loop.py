@@ -47,16 +47,15 @@ class House:
 
     instance: dg.DagsterInstance
     database: Database[dict[str, Any]]
+    mongo: MongoResource
     truth: GroundTruth
     result: dg.ExecuteInProcessResult
 
     def run(self, job: str) -> dg.ExecuteInProcessResult:
-        return run_job(job, self.instance, self.database)
+        return run_job(job, self.instance, self.mongo)
 
 
-def run_job(job: str, instance: dg.DagsterInstance, database: Database[dict[str, Any]]) -> dg.ExecuteInProcessResult:
-    host, port = database.client.address or ("", 0)
-    mongo = MongoResource(uri=f"mongodb://{host}:{port}", database=database.name)
+def run_job(job: str, instance: dg.DagsterInstance, mongo: MongoResource) -> dg.ExecuteInProcessResult:
     job_def = dg.Definitions.merge(defs).resolve_job_def(job)
     return job_def.execute_in_process(instance=instance, resources=_resources(mongo), raise_on_error=False)
 
@@ -74,7 +73,8 @@ def house(mongodb_uri: str, base_model: Path, tmp_path_factory: pytest.TempPathF
         patch.setenv(CONFIG_ENV, str(config))
         database = connect(mongodb_uri, "test_loop")
         truth = fill(database, composition=SMALL)
-        yield House(instance, database, truth, run_job("full_loop", instance, database))
+        mongo = MongoResource(uri=mongodb_uri, database=database.name)
+        yield House(instance, database, mongo, truth, run_job("full_loop", instance, mongo))
         database.client.drop_database(database.name)
 
 
@@ -120,12 +120,8 @@ def test_every_asset_tells_what_it_did(house: House) -> None:
 
 
 def test_the_stash_sensor_counts_from_this_training(house: House) -> None:
-    host, port = house.database.client.address or ("", 0)
-    tick = stash_growth(
-        dg.build_sensor_context(instance=house.instance),
-        mongo=MongoResource(uri=f"mongodb://{host}:{port}", database=house.database.name),
-        store=AdapterStoreResource(),
-    )
+    context = dg.build_sensor_context(instance=house.instance)
+    tick = stash_growth(context, mongo=house.mongo, store=AdapterStoreResource())
     assert isinstance(tick, dg.SensorResult) and isinstance(tick.skip_reason, dg.SkipReason)
     assert (tick.skip_reason.skip_message or "").startswith("0 new samples since the last training")
 

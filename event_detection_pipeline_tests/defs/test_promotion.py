@@ -1,6 +1,5 @@
 """Promotion, approval and rollback as Dagster runs them, on a store whose adapters took no training."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +32,6 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 @pytest.fixture
 def store(settings: Settings) -> AdapterStore:
     return AdapterStore(settings.adapter_dir)
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
 
 
 def promote(instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
@@ -108,18 +101,19 @@ def test_a_failed_candidate_does_not_slip_through_with_an_approval(
 
 @pytest.mark.parametrize("rescan", [True, False])
 def test_the_rollback_job_goes_back_and_takes_flags_back_if_asked(
-    settings: Settings, store: AdapterStore, instance: dg.DagsterInstance, database: Db, rescan: bool
+    settings: Settings,
+    store: AdapterStore,
+    instance: dg.DagsterInstance,
+    database: Db,
+    mongo: MongoResource,
+    rescan: bool,
 ) -> None:
     for _ in range(2):
         store.promote(add_adapter(settings, EVENT), by="test", reason="next")
     flagged = add_flagged(database, adapter="event_v2")
-    host, port = database.client.address or ("", 0)
     result = rollback_adapter.execute_in_process(
         instance=instance,
-        resources={
-            "store": AdapterStoreResource(),
-            "mongo": MongoResource(uri=f"mongodb://{host}:{port}", database=database.name),
-        },
+        resources={"store": AdapterStoreResource(), "mongo": mongo},
         run_config={"ops": {"go_back": {"config": {"reason": "alarms all night", "rescan": rescan}}}},
     )
     assert result.success

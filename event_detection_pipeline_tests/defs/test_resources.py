@@ -28,10 +28,9 @@ def run(mongo: MongoResource, *errors: Exception | None) -> tuple[dg.ExecuteInPr
 
 
 @pytest.fixture
-def mongo(database: Database[dict[str, Any]]) -> MongoResource:
-    host, port = database.client.address or ("", 0)
+def mongo(mongodb_uri: str, database: Database[dict[str, Any]]) -> MongoResource:
     return MongoResource(
-        uri=f"mongodb://{host}:{port}", database=database.name, retries=2, first_wait_seconds=0.01, timeout_seconds=0.2
+        uri=mongodb_uri, database=database.name, retries=2, first_wait_seconds=0.01, timeout_seconds=0.2
     )
 
 

@@ -25,36 +25,29 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return load_settings()
 
 
-def measure(database: Db) -> tuple[dict[str, Any], dg.AssetCheckEvaluation]:
-    host, port = database.client.address or ("", 0)
-    with dg.DagsterInstance.ephemeral() as instance:
-        result = dg.materialize(
-            [review_metrics],
-            instance=instance,
-            resources={
-                "settings": SettingsResource(),
-                "store": AdapterStoreResource(),
-                "mongo": MongoResource(uri=f"mongodb://{host}:{port}", database=database.name),
-            },
-        )
+def measure(instance: dg.DagsterInstance, mongo: MongoResource) -> tuple[dict[str, Any], dg.AssetCheckEvaluation]:
+    resources = {"settings": SettingsResource(), "store": AdapterStoreResource(), "mongo": mongo}
+    result = dg.materialize([review_metrics], instance=instance, resources=resources)
     (materialization,) = result.asset_materializations_for_node("review_metrics")
     (check,) = result.get_asset_check_evaluations()
     return {name: value.value for name, value in materialization.metadata.items()}, check
 
 
-def test_a_rise_of_false_alarms_of_the_promoted_adapter_warns(settings: Settings, database: Db) -> None:
+def test_a_rise_of_false_alarms_of_the_promoted_adapter_warns(
+    settings: Settings, database: Db, instance: dg.DagsterInstance, mongo: MongoResource
+) -> None:
     store = AdapterStore(settings.adapter_dir)
     store.promote(add_adapter(settings, "event"), by="test", reason="the first")
     for _ in range(10):
         flag_and_answer(database, "accepted")
-    calm, check = measure(database)
+    calm, check = measure(instance, mongo)
     assert check.passed and check.description == "event_v1: 10 answers, 20 are needed to see a drift"
     assert (calm["flags"], calm["accepted"], calm["rejected"]) == (10, 10, 0)
     for _ in range(8):
         flag_and_answer(database, "rejected")
     for _ in range(2):
         flag_and_answer(database, "accepted")
-    risen, check = measure(database)
+    risen, check = measure(instance, mongo)
     assert not check.passed
     assert check.severity == dg.AssetCheckSeverity.WARN
     assert "8 of the last 10 flags were false alarms, 0 of the 10 before" in (check.description or "")
@@ -65,7 +58,9 @@ def test_a_rise_of_false_alarms_of_the_promoted_adapter_warns(settings: Settings
     assert len(risen["false positive rate by week"]) < 100_000
 
 
-def test_before_the_first_flag_there_is_nothing_to_warn_of(settings: Settings, database: Db) -> None:
-    empty, check = measure(database)
+def test_before_the_first_flag_there_is_nothing_to_warn_of(
+    settings: Settings, instance: dg.DagsterInstance, mongo: MongoResource
+) -> None:
+    empty, check = measure(instance, mongo)
     assert check.passed and check.description == "no adapter is promoted"
     assert empty["flags"] == 0

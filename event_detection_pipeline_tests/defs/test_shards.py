@@ -27,7 +27,7 @@ batch_size = 1
 
 
 def test_shards_scan_everything_once_in_processes_of_their_own(
-    database: Database[dict[str, Any]], base_model: Path, tmp_path: Path
+    database: Database[dict[str, Any]], mongodb_uri: str, base_model: Path, tmp_path: Path
 ) -> None:
     store = AdapterStore(tmp_path / "data" / "adapters")
     random_adapter(store.root / "chime_v1", base_model)
@@ -35,13 +35,12 @@ def test_shards_scan_everything_once_in_processes_of_their_own(
     config = tmp_path / "event_detection.toml"
     config.write_text(CONFIG.format(data=(tmp_path / "data").as_posix(), base_model=base_model.as_posix()))
     ids = {add_conversation(database, seconds=1.0) for _ in range(40)}
-    host, port = database.client.address or ("", 0)
     home = tmp_path / "dagster"
     home.mkdir()
     environment = {
         "DAGSTER_HOME": str(home),
         "EVENT_DETECTION_CONFIG": str(config),
-        "MONGODB_URI": f"mongodb://{host}:{port}",
+        "MONGODB_URI": mongodb_uri,
         "MONGODB_DATABASE": database.name,
     }
     command = ["-m", "dagster", "asset", "materialize", "--select", "anomaly_flags"]

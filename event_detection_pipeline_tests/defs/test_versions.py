@@ -1,6 +1,5 @@
 """Runs that train at the same time: each is about its own candidate."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,6 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     file.write_text(f'data_dir = "{(tmp_path / "data").as_posix()}"\n')
     monkeypatch.setenv(CONFIG_ENV, str(file))
     return load_settings()
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
 
 
 @dg.asset(name="adapter_evaluation", deps=[CANDIDATE])

@@ -1,4 +1,4 @@
-"""A household for sensors: its settings, its database as a resource, and trainings that take no time."""
+"""A household for sensors: its settings, and trainings that take no time."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,6 @@ from event_detection_pipeline.chronicle.database import TRAINING_STASH
 from event_detection_pipeline.chronicle.queries import newest_id
 from event_detection_pipeline.config import CONFIG_ENV
 from event_detection_pipeline.defs.lineage import NEWEST_STASH_ENTRY
-from event_detection_pipeline.defs.resources import MongoResource
 
 CONFIG = """\
 min_samples = 10
@@ -27,18 +26,6 @@ def _settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "event_detection.toml"
     file.write_text(CONFIG)
     monkeypatch.setenv(CONFIG_ENV, str(file))
-
-
-@pytest.fixture
-def instance():
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
-
-
-@pytest.fixture
-def mongo(database: Database[dict[str, Any]]) -> MongoResource:
-    host, port = database.client.address or ("", 0)
-    return MongoResource(uri=f"mongodb://{host}:{port}", database=database.name)
 
 
 @pytest.fixture

@@ -274,11 +274,10 @@ with dg.DagsterInstance.ephemeral() as instance:
 
 
 def test_of_two_events_only_the_one_that_was_not_trained_is_trained(
-    database: Database[dict[str, Any]], tmp_path: Path
+    database: Database[dict[str, Any]], mongodb_uri: str, tmp_path: Path
 ) -> None:
     fill(database, 25)
     config = tmp_path / "two.toml"
     config.write_text('min_samples = 10\n[[events]]\nname = "sneeze"\n[[events]]\nname = "doorbell"\n')
-    host, port = database.client.address or ("", 0)
-    environment = {"MONGODB_URI": f"mongodb://{host}:{port}", "MONGODB_DATABASE": database.name}
+    environment = {"MONGODB_URI": mongodb_uri, "MONGODB_DATABASE": database.name}
     assert run_python(TWO_EVENTS, EVENT_DETECTION_CONFIG=str(config), **environment) == "['doorbell']"
