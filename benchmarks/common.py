@@ -102,8 +102,8 @@ def examined(uri: str) -> int | None:
 
 
 def index_conversations(database: Database[dict[str, Any]]) -> None:
-    """As Chronicle does; and on the embedded server by `_id`, of which it reads a stretch only by an index that somebody
-    made. MongoDB always has one."""
+    """As Chronicle does; on the embedded server also by `_id`. MongoDB reads a stretch of ids by an index that it
+    always has, the embedded one only by an index that was made."""
     database[CONVERSATIONS].create_index("conversation_id", unique=True)
     if "secantus" in database.client.admin.command("serverStatus"):
         database[CONVERSATIONS].create_index([("_id", 1), ("conversation_id", 1)])
