@@ -94,7 +94,7 @@ def add_history(database: Db, first: int, count: int) -> None:
 
 
 def add_stash(database: Db, first: int, count: int) -> None:
-    """Rejected transcripts without their audio, which no tick reads."""
+    """Rejected transcripts, without the audio: no tick asks for it, though a server reads an entry whole to list it."""
     for batch in _batches(range(first, first + count)):
         database[TRAINING_STASH].insert_many(
             {
