@@ -19,15 +19,12 @@ from event_detection_pipeline.chronicle.database import EVENT_SCAN_LEASES, EVENT
 from event_detection_pipeline.config import load_settings
 from event_detection_pipeline_tests.household import add_conversation
 from event_detection_pipeline_tests.random_adapter import random_adapter
+from event_detection_pipeline_tests.scale.conftest import CHIME
 from event_detection_pipeline_tests.sounds import encode, tone
 
 pytestmark = pytest.mark.scale
 
-CONFIG = """\
-base_model = "{base_model}"
-device = "cpu"
-[[events]]
-name = "chime"
+CLUSTER = """\
 [adapters]
 url = "file://{folder}/shared"
 [scan]
@@ -64,7 +61,7 @@ def test_what_a_dead_node_had_in_work_is_scanned_by_the_other_and_nothing_twice(
     from event_detection_pipeline_tests.scale.ray_cluster import ray_cluster
 
     config, home, log = tmp_path / "event_detection.toml", tmp_path / "dagster", tmp_path / "run.log"
-    config.write_text(CONFIG.format(folder=tmp_path.as_posix(), base_model=base_model.as_posix()))
+    config.write_text((CHIME + CLUSTER).format(folder=tmp_path.as_posix(), base_model=base_model.as_posix()))
     home.mkdir()
     shutil.copy(INSTANCE, home)
     host, port = database.client.address or ("", 0)

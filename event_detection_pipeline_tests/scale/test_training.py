@@ -24,14 +24,11 @@ from event_detection_pipeline.clips.manifest import write_manifest
 from event_detection_pipeline.clips.wav import wav_bytes
 from event_detection_pipeline_tests.adapters.conftest import make_whisper
 from event_detection_pipeline_tests.adapters.test_evaluate import line
+from event_detection_pipeline_tests.scale.conftest import CHIME
 
 pytestmark = pytest.mark.scale
 
-CONFIG = """\
-base_model = "{folder}/whisper"
-device = "cpu"
-[[events]]
-name = "chime"
+TRAINING = """\
 [training]
 epochs = 4
 batch_size = 3
@@ -96,7 +93,7 @@ class House:
 def house(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> House:
     folder = tmp_path_factory.mktemp("house")
     make_whisper(folder / "whisper", base_model)
-    (folder / "event_detection.toml").write_text(CONFIG.format(folder=folder.as_posix()))
+    (folder / "event_detection.toml").write_text(CHIME.format(base_model=(folder / "whisper").as_posix()) + TRAINING)
     # Validated on events alone, each epoch is surer than the one before: all keep the last, none is best by rounding.
     clips = [
         clip for number in range(40) if (clip := line(folder, number)).contains_event or clip.split != "validation"
