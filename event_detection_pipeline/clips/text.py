@@ -5,7 +5,9 @@ Joined again, the pieces of a window are its part of the transcript with its own
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
+
+_VOCABULARY = 10_000  # people say the same words again and again
 
 # Scripts without spaces between words; there each character is a piece of its own.
 _UNSPACED = r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
@@ -30,6 +32,7 @@ def join(pieces: Iterable[str]) -> str:
     return " ".join("".join(pieces).split())
 
 
+@lru_cache(maxsize=_VOCABULARY)
 def same_sound(piece: str) -> str:
     """What of a piece is spoken: without case and punctuation, so that `Well,` is `well`."""
     return re.sub(r"[\W_]+", "", piece.casefold())

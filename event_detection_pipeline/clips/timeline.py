@@ -147,9 +147,7 @@ def _spread(pieces: Sequence[str], start: float, end: float, tag: str) -> Iterab
 def _align(pieces: Sequence[str], timed: Sequence[_Timed], tag: str, seconds: float) -> tuple[Token, ...] | None:
     """Tokens of the text in time, or None if too little of the text is among the timed pieces."""
     sounds = [tag if piece.strip() == tag else same_sound(piece) for piece in pieces]
-    matched: dict[int, _Timed] = {}
-    for block in SequenceMatcher(None, sounds, [one.sound for one in timed]).get_matching_blocks():
-        matched.update({block.a + offset: timed[block.b + offset] for offset in range(block.size)})
+    matched = _match(sounds, timed, tag)
     spoken = [index for index, sound in enumerate(sounds) if sound and sound != tag]
     if not spoken or sum(index in matched for index in spoken) < MIN_MATCH * len(spoken):
         return None
@@ -167,6 +165,18 @@ def _align(pieces: Sequence[str], timed: Sequence[_Timed], tag: str, seconds: fl
             tokens.append(Token(pieces[run], matched[run].start, matched[run].end, is_tag=sounds[run] == tag))
         index = run + 1
     return tuple(tokens)
+
+
+def _match(sounds: Sequence[str], timed: Sequence[_Timed], tag: str) -> dict[int, _Timed]:
+    """Which timed piece each sound of the text is, by the sound's place in the text."""
+    heard = [one.sound for one in timed]
+    words = [index for index, sound in enumerate(sounds) if sound != tag]
+    if [sounds[index] for index in words] == heard:
+        return dict(zip(words, timed, strict=True))  # nothing but tags was put in, as nearly always
+    matched: dict[int, _Timed] = {}
+    for block in SequenceMatcher(None, sounds, heard).get_matching_blocks():
+        matched.update({block.a + offset: timed[block.b + offset] for offset in range(block.size)})
+    return matched
 
 
 def _between(pieces: Sequence[str], start: float, end: float, tag: str, seconds: float) -> Iterable[Token]:

@@ -44,6 +44,12 @@ def test_a_tag_that_the_recogniser_timed_keeps_its_time():
     assert tags(from_words(f"well {TAG} dear", words, TAG, 6.0)) == [(3.0, 3.5)]
 
 
+def test_a_text_that_repeats_itself_keeps_all_its_words_times_around_a_tag():
+    timeline = from_words(f"no no {TAG} no no no no", spoken("no no no no no no"), TAG, 3.0)
+    assert timeline is not None
+    assert [token.start for token in timeline.tokens if not token.is_tag] == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
+
+
 def test_words_of_another_text_give_no_times():
     assert from_words("something else entirely", spoken("well oh dear no"), TAG, 3.0) is None
     assert from_words("well", [Word("well", None, None)], TAG, 3.0) is None
@@ -106,7 +112,7 @@ def test_two_hours_of_words_are_aligned_quickly():
     # Few words make up most of what is said, as in language.
     said = [f"word{int(3000 * random.random() ** 4)}" for _ in range(20_000)]
     words = [Word(word, n * 0.36, n * 0.36 + 0.3) for n, word in enumerate(said)]
-    edited = [*said[:9000], TAG, *said[9000:]]
+    edited = [*said[:9000], TAG, *said[9000:-1], "corrected"]
     timeline = from_words(" ".join(edited), words, TAG, 7200.0)
     assert timeline is not None
     assert abs(tags(timeline)[0][0] - (9000 * 0.36 - 0.06 - 1)) < 0.01
