@@ -65,12 +65,16 @@ def _pauses(seconds: float, solid: Iterable[tuple[float, float]]) -> list[tuple[
 def _best_cut(start: float, pauses: Sequence[tuple[float, float]], target: float, longest: float) -> float | None:
     """The best moment to end a window that begins at `start`; if none is near enough, the next there is."""
     best: tuple[float, float] | None = None
-    # Pauses are in order: those that ended before this window began are skipped at once.
-    for pause_start, pause_end in pauses[bisect_left(pauses, start, key=lambda pause: pause[1]) :]:
+    # Pauses are in order: those that end before a window may are skipped at once.
+    nearest = start + target / 4
+    for number in range(bisect_left(pauses, nearest, key=lambda pause: pause[1]), len(pauses)):
+        pause_start, pause_end = pauses[number]
+        if best and best[0] >= _PAUSE_WEIGHT - (pause_start - start - target) / target:
+            break  # no later one can be better
         margin = min(_MARGIN_SECONDS, (pause_end - pause_start) / 2)
         if pause_start > start + longest:
             return best[1] if best else round(pause_start + margin, _PRECISION)
-        first = max(pause_start + margin, start + target / 4)
+        first = max(pause_start + margin, nearest)
         last = min(pause_end - margin, start + longest)
         if first > last:
             continue
