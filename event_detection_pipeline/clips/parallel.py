@@ -15,7 +15,8 @@ Result = TypeVar("Result")
 
 # Fewer tasks than this are done before a second process has started (about a second).
 _WORTH_A_POOL = 64
-_IN_FLIGHT_PER_PROCESS = 4
+# Enough to do while a long conversation is being read; a task holds the encoded audio of a few windows (100 kB).
+_IN_FLIGHT_PER_PROCESS = 16
 
 
 class WorkerDied(PipelineError):
