@@ -39,6 +39,7 @@ QUICK_LENGTHS = {20: 4, 60: 3, 180: 2, 600: 1}
 NEW_ENTRIES = 50
 NAIVE_ENTRIES = 100
 _PAUSE_SECONDS = 0.6
+_NAIVE_FOLDER = "naive"
 _TOLERANCE = 2 / 2**15  # two steps of 16-bit audio
 
 
@@ -145,7 +146,7 @@ def naive(uri: str, name: str, data_dir: Path, entries: int) -> int:
         wanted: dict[str, list[Clip]] = {}
         for clip in index.clips():
             wanted.setdefault(clip.conversation_id, []).append(clip)
-    folder = data_dir / "naive"
+    folder = data_dir / _NAIVE_FOLDER
     folder.mkdir()
     written = 0
     for number, entry in enumerate(iter_stash(database)):
@@ -155,10 +156,16 @@ def naive(uri: str, name: str, data_dir: Path, entries: int) -> int:
         for clip in wanted[entry["conversation_id"]]:
             data = wav_bytes(samples[round(clip.start * SAMPLE_RATE) : round(clip.end * SAMPLE_RATE)])
             (folder / Path(clip.audio).name).write_bytes(data)
-            if not np.allclose(decode(data), decode(Path(clip.audio).read_bytes()), atol=_TOLERANCE):
-                raise AssertionError(f"{clip.audio} is not what the naive loop writes")
             written += 1
     return written
+
+
+def compare(data_dir: Path) -> None:
+    """See that both ways have written the same, sample by sample."""
+    for file in (data_dir / _NAIVE_FOLDER).iterdir():
+        clip = Settings(data_dir=data_dir).audio_dir / file.name
+        if not np.allclose(decode(file.read_bytes()), decode(clip.read_bytes()), atol=_TOLERANCE):
+            raise AssertionError(f"{clip} is not what the naive loop writes")
 
 
 def run(
@@ -174,6 +181,7 @@ def run(
         cold, memory, clips = measured(ours, uri, name, data_dir)
         compared = min(size, naive_entries)
         loop, loop_memory, _ = measured(naive, uri, name, data_dir, compared)
+        compare(data_dir)
         again, _, _ = measured(ours, uri, name, data_dir)
         # The same new entries whatever the history: numbers beyond every size.
         add_entries(database, 10**6, NEW_ENTRIES, lengths)
