@@ -212,7 +212,7 @@ def _decode_container(file: io.BytesIO, start: float, end: float | None, max_sec
         if not container.streams.audio:
             raise UndecodableAudio("the file has no audio in it")
         stream = container.streams.audio[0]
-        # In the packets' own unit: fractions of a second, 50 times a second, would take a fifth of the time.
+        # In the packets' own unit: fractions of a second, 50 times a second, would take a tenth of the time.
         tick = float(stream.time_base or 1)
         first = start / tick if start else -math.inf
         last = math.inf if end is None else end / tick
