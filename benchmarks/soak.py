@@ -74,7 +74,7 @@ BOUNDS_MS = {
     "conversation_sensor": 1_000,  # each 2 minutes
     "find_work": 10_000,  # each hour, and with new conversations
     "export_increment": 30_000,  # each night
-    "review_metrics": 10_000,  # after each scan
+    "review_metrics": 30_000,  # each hour, after a scan
     "review_queue": 10_000,  # each half minute at most
 }
 MORE_MEMORY = 1.1  # for many hours of audio than for one
