@@ -28,6 +28,11 @@ class Result:
     endings: tuple[Ended, ...]
     violations: tuple[str, ...]
 
+    @property
+    def seconds(self) -> float:
+        """Of its longest life."""
+        return max(ended.seconds for ended in self.endings)
+
 
 @dataclass
 class Matrix:
@@ -124,8 +129,12 @@ def summary(results: Sequence[Result]) -> str:
         broken = sum(bool(result.violations) for result in group)
         lines.append(f"| {operation} | {fault} | {len(group)} | {how} | {broken} |")
     broken = sum(bool(result.violations) for result in results)
-    longest = max(ended.seconds for result in results for ended in result.endings)
-    return "\n".join([*lines, f"{len(results)} cases, {broken} with violations; the longest life took {longest:.0f} s"])
+    longest = max(results, key=lambda result: result.seconds)
+    lines.append(
+        f"{len(results)} cases, {broken} with violations; the longest life took {longest.seconds:.0f} s "
+        f"(seed {longest.seed}, {longest.operation}, {longest.fault})"
+    )
+    return "\n".join(lines)
 
 
 def _grouped(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
