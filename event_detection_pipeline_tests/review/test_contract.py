@@ -253,7 +253,9 @@ def test_audio_that_is_not_there_is_not_found(client: TestClient, database: Db):
         assert "not found" in response.json()["detail"].lower()
 
 
-@pytest.mark.parametrize("data", [b"mock audio data", "mock audio", b"", None, encode(tone(1))[:60]])
+@pytest.mark.parametrize(
+    "data", [b"mock audio data", "mock audio", b"", None, pytest.param(encode(tone(1))[:60], id="cut short")]
+)
 def test_audio_that_cannot_be_decoded_is_an_error_and_never_empty(client: TestClient, database: Db, data: object):
     conversation = add_flagged(database, chunks=[{"chunk_index": 0, "audio_data": data}])
     response = client.get(f"{API}/audio/{conversation}-v1")
