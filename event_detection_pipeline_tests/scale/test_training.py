@@ -1,7 +1,9 @@
 """A training that two processes share: what one would have made, once, also after both were killed."""
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -213,3 +215,35 @@ def test_a_step_whose_processes_fail_says_why_and_leaves_no_adapter(house: House
     assert not result.success
     assert sum("chime.jsonl:1: not JSON" in str(entry.dagster_event) for entry in log) == 1
     assert AdapterStore(data / "adapters").versions("chime") == []
+
+
+def has_ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="the processes of a step end with it on Linux only")
+def test_a_step_that_is_killed_leaves_no_process_that_trains_on(house: House) -> None:
+    data = house.folder / "orphaned"
+    arguments = f"Path({str(data)!r}), Path({str(house.manifest)!r}).read_bytes()"
+    script = f"from {__name__} import Path, run_step; run_step({arguments})"
+    step = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list(data.glob("checkpoints/*")):
+        assert step.poll() is None
+        time.sleep(0.05)
+    processes = psutil.Process(step.pid).children(recursive=True)
+    try:
+        assert len(processes) >= 3  # torchrun and what it started
+        step.kill()
+        deadline = time.monotonic() + 60
+        while not all(map(has_ended, processes)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert [process for process in processes if not has_ended(process)] == []
+        assert list(data.glob("checkpoints/*")), "the training went on to its end, which leaves none"
+    finally:
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        step.wait()
