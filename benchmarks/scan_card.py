@@ -99,8 +99,6 @@ def _encoder_flops(detector: Detector, clips: list[np.ndarray]) -> int:
     shared = lowest_adapted_layer(detector.whisper)
     with torch.inference_mode(), FlopCounterMode(display=False) as below:
         states = encoder.states(features, shared)
-    encoder.first_layer = shared
-    with torch.inference_mode(), FlopCounterMode(display=False) as above:
+    with encoder.beginning_at(shared), torch.inference_mode(), FlopCounterMode(display=False) as above:
         encoder(states)
-    encoder.first_layer = None
     return below.get_total_flops() + len(detector.adapters) * above.get_total_flops()

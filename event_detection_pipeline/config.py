@@ -93,9 +93,9 @@ class LoraSettings(Section):
 class TrainingSettings(Section):
     """How an adapter is trained.
 
-    The marker's first token counts `marker_weight` times in the loss. `state_cache_gb` is how large the states of the
-    frozen layers, which later trainings use again, may become on disk. `tensorboard` writes the curves also to
-    `data_dir`/tensorboard (pip install tensorboard).
+    The marker, and the token that follows it, count `marker_weight` times in the loss. `state_cache_gb` is how large
+    the states of the frozen layers, which later trainings use again, may become on disk. `tensorboard` writes the
+    curves also to `data_dir`/tensorboard (pip install tensorboard).
     """
 
     epochs: int = Field(default=8, ge=1)
@@ -109,6 +109,10 @@ class TrainingSettings(Section):
     state_cache_gb: float = Field(default=20.0, ge=0.0)
     tensorboard: bool = False
     seed: int = 0
+
+    @property
+    def state_cache_bytes(self) -> int:
+        return round(self.state_cache_gb * 1e9)
 
 
 class EvaluationSettings(Section):

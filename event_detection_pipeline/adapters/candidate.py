@@ -28,6 +28,7 @@ from event_detection_pipeline.adapters.release import (
 )
 from event_detection_pipeline.adapters.revision import base_revision
 from event_detection_pipeline.adapters.scoring import score_examples
+from event_detection_pipeline.adapters.states import StateCache
 from event_detection_pipeline.adapters.threshold import choose_threshold, operating_curve
 from event_detection_pipeline.adapters.train import (
     LossPoint,
@@ -161,17 +162,21 @@ def _train(
 def _complete(training: _Training, folder: Path, settings: Settings) -> Candidate:
     """Probe, threshold and figures, and all of it into the folder."""
     event, splits, whisper, trained = training.event, training.splits, training.whisper, training.trained
-    layers = len(whisper.model.trimmed_encoder.layers)
+    encoder = whisper.model.trimmed_encoder
+    first_layer = first_adapted_layer(settings.lora, len(encoder.layers))
+    room = settings.training.state_cache_bytes
+    states = StateCache(whisper, first_layer, settings.state_cache_dir, room) if first_layer else None
     # What lies below the adapter runs anyway; where nothing does, the whole encoder runs once more for the probe.
-    depth = first_adapted_layer(settings.lora, layers) or layers
+    depth = first_layer or len(encoder.layers)
     with trained.model.disable_adapter():
         pooled: dict[Split, list[np.ndarray]] = {
-            name: pooled_states(whisper, examples, depth) for name, examples in splits.items()
+            name: pooled_states(whisper, examples, depth, states) for name, examples in splits.items()
         }
     probe = train_probe(pooled, splits, depth, settings.evaluation)
 
     def scores(split: Split) -> list[float]:
-        found = score_examples(trained.model, whisper, training.marker, splits[split])
+        with encoder.beginning_at(first_layer or None):
+            found = score_examples(trained.model, whisper, training.marker, splits[split], states=states)
         return joined([one.score for one in found], probe.scores(pooled[split]))
 
     validation_scores = scores("validation")

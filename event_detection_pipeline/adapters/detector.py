@@ -103,12 +103,8 @@ class Detector:
         states = torch.stack([sketch.states for sketch in sketches]).to(self.whisper.compute.device)
         encoder = self.whisper.model.trimmed_encoder
         self.model.set_adapter(adapter.module_name)
-        encoder.first_layer = self._shared
-        try:
-            with torch.inference_mode():
-                heard = read_scores(self.model, self.whisper, adapter.marker, states, inputs)
-        finally:
-            encoder.first_layer = None
+        with encoder.beginning_at(self._shared), torch.inference_mode():
+            heard = read_scores(self.model, self.whisper, adapter.marker, states, inputs)
         if not adapter.probe:
             return heard
         said = [sketch.said[adapter.name] for sketch in sketches]

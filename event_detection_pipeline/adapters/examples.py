@@ -107,15 +107,36 @@ def decoder_input(whisper: Whisper, words: Sequence[str]) -> DecoderInput:
     return DecoderInput(ids, boundaries)
 
 
-def training_target(whisper: Whisper, marker: Marker, example: Example) -> tuple[list[int], list[int]]:
-    """Decoder input and labels of an example, with the marker at its places and the end of text as last label."""
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the decoder reads in training, and what it is to say then; three lists of one length.
+
+    Attributes:
+        ids: prompt and text, the marker at its places.
+        labels: the next token, at last the end of the text; IGNORED inside the prompt.
+        marked: whether that token is one of a marker, or the one that follows it.
+    """
+
+    ids: list[int]
+    labels: list[int]
+    marked: list[bool]
+
+
+def training_target(whisper: Whisper, marker: Marker, example: Example) -> Target:
+    """What an example teaches."""
     words = list(example.words)
     for position in sorted(example.markers, reverse=True):
         words.insert(position, marker.token)
-    ids = decoder_input(whisper, words).ids
+    known = decoder_input(whisper, words)
     prompt = len(whisper.prompt)
-    labels = [IGNORED] * (prompt - 1) + ids[prompt:] + [whisper.end_of_text]
-    return ids, labels
+    labels = [IGNORED] * (prompt - 1) + known.ids[prompt:] + [whisper.end_of_text]
+    marked = [False] * len(labels)
+    for before, position in enumerate(sorted(example.markers)):
+        place = position + before
+        if place + 1 < len(known.boundaries):  # else it is beyond what the decoder can read
+            first, after = known.boundaries[place : place + 2]
+            marked[first : after + 1] = [True] * (after + 1 - first)
+    return Target(known.ids, labels, marked)
 
 
 def pad(rows: Sequence[Sequence[int]], value: int, device: torch.device | None = None) -> torch.Tensor:

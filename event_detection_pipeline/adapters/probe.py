@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from event_detection_pipeline.adapters.batch_size import BatchSize, clips_at_once, in_batches
 from event_detection_pipeline.adapters.examples import Example, read_wav
 from event_detection_pipeline.adapters.seal import BrokenAdapter
+from event_detection_pipeline.adapters.states import StateCache
 from event_detection_pipeline.adapters.threshold import choose_threshold, from_log_odds, log_odds
 from event_detection_pipeline.adapters.whisper import Whisper
 from event_detection_pipeline.clips.splits import Split
@@ -207,15 +208,25 @@ def _fitted(bags: Sequence[_Bag], depth: int) -> Probe:
     return Probe(slopes.reshape(PARTS, -1).astype(np.float32), bias, 0.5, depth)
 
 
-def pooled_states(whisper: Whisper, examples: Sequence[Example], depth: int) -> list[np.ndarray]:
-    """What a probe of that depth is told of each example (see Pools); the model bare, or its adapter disabled."""
+def pooled_states(
+    whisper: Whisper, examples: Sequence[Example], depth: int, states: StateCache | None = None
+) -> list[np.ndarray]:
+    """What a probe of that depth is told of each example (see Pools); the model bare, or its adapter disabled.
+
+    Args:
+        states: of that depth, if they are kept; None computes them.
+    """
 
     def pool(batch: list[int]) -> list[np.ndarray]:
-        clips = [read_wav(examples[index].audio) for index in batch]
-        pools = Pools([len(clip) for clip in clips], [depth])
-        with torch.inference_mode():
-            pools.add(depth, whisper.model.trimmed_encoder.states(whisper.features(clips), depth))
+        chosen = [examples[index] for index in batch]
+        pools = Pools([example.samples for example in chosen], [depth])
+        pools.add(depth, states(chosen) if states else encoded(chosen))
         return pools.features(depth)
+
+    def encoded(chosen: Sequence[Example]) -> torch.Tensor:
+        with torch.inference_mode():
+            features = whisper.features([read_wav(example.audio) for example in chosen])
+            return whisper.model.trimmed_encoder.states(features, depth)
 
     return in_batches([example.bucket for example in examples], BatchSize(clips_at_once(whisper)), pool)
 

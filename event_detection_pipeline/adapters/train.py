@@ -123,8 +123,7 @@ def _train(
     model = get_peft_model(whisper.model, lora_config(lora, first_layer))
     states = None
     if first_layer:
-        room = round(settings.state_cache_gb * 1e9)
-        states = StateCache(whisper, first_layer, workplace.states, room, processes)
+        states = StateCache(whisper, first_layer, workplace.states, settings.state_cache_bytes, processes)
     sampler = BucketBatchSampler(
         [one.bucket for one in training],
         batch_size=settings.batch_size,
@@ -136,12 +135,10 @@ def _train(
     arguments = _arguments(
         workplace, settings, stopped or settings.epochs, len(sampler), bool(validation), whisper.compute
     )
-    encoder.first_layer = first_layer or None
-    try:
+    with encoder.beginning_at(first_layer or None):
         trainer = DetectionTrainer(
-            Material(whisper, marker, training, validation, states),
+            Material(whisper, marker, training, validation, states, settings.marker_weight),
             sampler,
-            marker_weight=settings.marker_weight,
             processes=processes,
             model=model,
             args=arguments,
@@ -153,11 +150,10 @@ def _train(
         trainer.remove_callback(PrinterCallback)  # Watch tells what a person wants to know
         if checkpoint:
             logger.info("going on from %s", checkpoint)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemory from error
-    finally:
-        encoder.first_layer = None
+        try:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory from error
     model.eval()
     history = tuple(
         LossPoint(int(entry["step"]), entry.get("loss"), entry.get("eval_average_precision"))

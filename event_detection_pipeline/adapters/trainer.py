@@ -39,6 +39,8 @@ class Material:
 
     Attributes:
         states: of the frozen layers; None where the lowest layer is adapted and the encoder begins at the features.
+        marker_weight: how often the marker's pieces count, and what follows it. It is one word among many, which plain
+            cross-entropy would hardly hear; and a word that the decoder never saw, after which it loops or stops.
     """
 
     whisper: Whisper
@@ -46,29 +48,34 @@ class Material:
     training: tuple[Example, ...]
     validation: tuple[Example, ...]
     states: StateCache | None
+    marker_weight: float
 
     def batch(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         """A training batch of one bucket.
 
         Args:
-            examples: none in a process that has no share of a batch; only `labels` are there then, (0, 0).
+            examples: none in a process that has no share of a batch; only labels and weights are there then, (0, 0).
 
         Returns:
             input_features (batch, mels, frames), or the states (batch, frames / 2, d_model) entering the lowest adapted
-            layer; decoder_input_ids and labels (batch, tokens), int64.
+            layer; decoder_input_ids and labels (batch, tokens), int64; weights, how much each label counts, float32.
         """
         device = self.whisper.compute.device
         if not examples:
-            return {"labels": torch.empty((0, 0), dtype=torch.long, device=device)}
+            nothing = torch.empty((0, 0), device=device)
+            return {"labels": nothing.long(), "weights": nothing}
         targets = [training_target(self.whisper, self.marker, example) for example in examples]
         if self.states:
             features = self.states(examples)
         else:
             features = self.whisper.features([read_wav(example.audio) for example in examples])
+        labels = pad([target.labels for target in targets], IGNORED, device)
+        marked = pad([target.marked for target in targets], False, device).bool()
         return {
             "input_features": features,
-            "decoder_input_ids": pad([ids for ids, _ in targets], self.whisper.end_of_text, device),
-            "labels": pad([labels for _, labels in targets], IGNORED, device),
+            "decoder_input_ids": pad([target.ids for target in targets], self.whisper.end_of_text, device),
+            "labels": labels,
+            "weights": torch.where(marked, self.marker_weight, 1.0) * (labels != IGNORED),
         }
 
 
@@ -84,7 +91,6 @@ class DetectionTrainer(Trainer):
         material: Material,
         sampler: BucketBatchSampler,
         *,
-        marker_weight: float,
         processes: Processes,
         **kwargs: Any,
     ) -> None:
@@ -95,7 +101,6 @@ class DetectionTrainer(Trainer):
         self.args._n_gpu = min(self.args.n_gpu, 1)
         self._material = material
         self._sampler = sampler
-        self._marker_weight = marker_weight
         self._processes = processes
         self._clips_at_once = self.args.per_device_train_batch_size
 
@@ -108,7 +113,7 @@ class DetectionTrainer(Trainer):
 
     def training_step(self, model: Any, inputs: dict[str, torch.Tensor], *_args: Any, **_kwargs: Any) -> torch.Tensor:
         model.train()
-        total = self._weights(inputs["labels"]).sum()
+        total = inputs["weights"].sum()
         self._processes.add_up([total])
         while True:
             try:
@@ -137,7 +142,7 @@ class DetectionTrainer(Trainer):
 
     def _gradients(self, model: Any, inputs: dict[str, torch.Tensor], total: torch.Tensor) -> torch.Tensor:
         """Of this process's share of a batch whose tokens weigh `total`."""
-        weights = self._weights(inputs["labels"])
+        weights = inputs["weights"]
         loss = torch.zeros((), device=total.device)
         for start in range(0, len(weights), self._clips_at_once):
             part = slice(start, start + self._clips_at_once)
@@ -161,12 +166,6 @@ class DetectionTrainer(Trainer):
             if parameter.grad is None:  # no share of this batch
                 parameter.grad = torch.zeros_like(parameter)
         self._processes.add_up([loss, *(cast(torch.Tensor, parameter.grad) for parameter in trained)])
-
-    def _weights(self, labels: torch.Tensor) -> torch.Tensor:
-        """How much each token counts (batch, tokens). The marker is one word among many: plain cross-entropy would
-        hardly hear it."""
-        is_marker = labels == self._material.marker.ids[0]
-        return torch.where(is_marker, self._marker_weight, 1.0) * (labels != IGNORED)
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         try:

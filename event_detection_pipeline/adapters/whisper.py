@@ -1,5 +1,6 @@
 """The base model: a Whisper that also takes clips shorter than 30 s, with its feature extractor and tokenizer."""
 
+import contextlib
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -46,6 +47,15 @@ class TrimmedWhisperEncoder(WhisperEncoder):
     """
 
     first_layer: int | None = None
+
+    @contextlib.contextmanager
+    def beginning_at(self, layer: int | None) -> Iterator[None]:
+        """`forward` begins there in the block."""
+        self.first_layer = layer
+        try:
+            yield
+        finally:
+            self.first_layer = None
 
     def forward(self, input_features: torch.Tensor, attention_mask: None = None, **kwargs: object) -> BaseModelOutput:
         """Encode log-mel features (batch, mels, frames), frames even and at most 3000 of 10 ms each, or states (batch,

@@ -116,11 +116,8 @@ def test_lower_layers_run_once_and_give_the_same_scores(
 ) -> None:
     encoder = trained.whisper.model.trimmed_encoder
     states = StateCache(trained.whisper, 2, tmp_path, max_bytes=10**9)
-    encoder.first_layer = 2
-    try:
+    with encoder.beginning_at(2):
         found = score_examples(trained.adapter.model, trained.whisper, trained.marker, examples[16:], states=states)
-    finally:
-        encoder.first_layer = None
     np.testing.assert_allclose([one.score for one in found], trained.scores, rtol=0.02, atol=1e-3)  # float16 on disk
 
 

@@ -1,6 +1,7 @@
 """Steps that fit the memory, and a loss that is the same however they are cut."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import torch
 from event_detection_pipeline.adapters.batch_size import OutOfMemory
 from event_detection_pipeline.adapters.checkpoints import newest_checkpoint
 from event_detection_pipeline.adapters.device import Compute
-from event_detection_pipeline.adapters.examples import Example
-from event_detection_pipeline.adapters.marker import marker_of
+from event_detection_pipeline.adapters.examples import Example, training_target
+from event_detection_pipeline.adapters.marker import encode_word, marker_of
 from event_detection_pipeline.adapters.train import TrainedAdapter, Workplace, train_adapter
 from event_detection_pipeline.adapters.trainer import TrainingDiverged
 from event_detection_pipeline.adapters.whisper import load_whisper
@@ -31,6 +32,20 @@ def train(model: Path, examples: list[Example], most_clips: int) -> TrainedAdapt
     whisper.model.register_forward_pre_hook(fill_memory, with_kwargs=True)
     marker = marker_of(whisper.tokenizer, "CHIME_DETECTED")
     return train_adapter(whisper, marker, examples[:14], examples[14:], lora=LoraSettings(), settings=SETTINGS)
+
+
+def test_a_marker_and_what_follows_it_are_marked_in_a_target(tiny_model: Path, examples: list[Example]) -> None:
+    whisper = load_whisper(str(tiny_model), Compute(torch.device("cpu"), torch.float32))
+    marker = marker_of(whisper.tokenizer, "CHIME_DETECTED")
+    example = replace(examples[0], words=("good", "morning", "all"), markers=(1, 3))
+    target = training_target(whisper, marker, example)
+    text = [encode_word(whisper.tokenizer, word) for word in example.words]
+    end = whisper.end_of_text
+    assert target.labels[len(whisper.prompt) - 1 :] == [
+        *text[0], *marker.ids, *text[1], *text[2], *marker.ids, end,
+    ]  # fmt: skip
+    marked = [label for label, counts in zip(target.labels, target.marked, strict=True) if counts]
+    assert marked == [*marker.ids, text[1][0], *marker.ids, end]
 
 
 def test_a_batch_that_does_not_fit_goes_in_parts_to_the_same_result(
