@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from pymongo.database import Database
 
 from event_detection_pipeline.config import EventSettings, Settings
 from event_detection_pipeline.review.app import create_app
+
+PATIENCE_SECONDS = 15  # other tests run at the same time
 
 SETTINGS = Settings(events=(EventSettings(name="sneeze"), EventSettings(name="doorbell")))
 
@@ -69,6 +71,7 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
+    expect.set_options(timeout=1000 * PATIENCE_SECONDS)
     with sync_playwright() as playwright:
         # Debian's own sandbox needs rights that a container does not have.
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -79,7 +82,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport={"width": 1000, "height": 900})
-    context.set_default_timeout(5_000)
+    context.set_default_timeout(1000 * PATIENCE_SECONDS)
     yield context
     context.close()
 

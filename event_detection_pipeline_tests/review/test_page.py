@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from pymongo.database import Database
 
-from event_detection_pipeline_tests.review.conftest import Server
+from event_detection_pipeline_tests.review.conftest import PATIENCE_SECONDS, Server
 from event_detection_pipeline_tests.review.flags import add_flagged, add_many_flagged, review_of, version_of
 
 Db = Database[dict[str, Any]]
@@ -34,8 +34,8 @@ def open_page(page: Page, server: Server) -> None:
     expect(page.locator("article")).to_be_visible()
 
 
-def wait_for(check: Callable[[], bool], seconds: float = 5) -> None:
-    deadline = time.monotonic() + seconds
+def wait_for(check: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not check():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
@@ -147,7 +147,7 @@ def test_answers_given_without_a_server_are_kept_and_sent_later(page: Page, serv
     expect(page.locator(".outbox")).to_have_text("2 answers wait to be saved; trying again")
     assert answered(database) == {}
     server.start()
-    wait_for(lambda: answered(database) == {conversations[0]: "accepted", conversations[1]: "rejected"}, 10)
+    wait_for(lambda: answered(database) == {conversations[0]: "accepted", conversations[1]: "rejected"})
     expect(page.locator(".outbox")).to_be_hidden()
     expect(title(page)).to_have_text("Card 2")
 
