@@ -27,6 +27,7 @@ from event_detection_pipeline.config import LoraSettings, TrainingSettings
 from event_detection_pipeline.demo.base_model import ensure_base_model
 
 FALSE_ALARM_RATE = 0.05
+TRANSCRIBED = 60  # clips of the test, every so many of them, that are written down
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,13 @@ RECIPES: Mapping[str, Recipe] = {
     "default": Recipe(),
     "bare model": Recipe(trained=False),
     "original": Recipe(
-        LoraSettings(rank=64, alpha=64, part="both", adapt_from_layer=0, target_modules=("q_proj", "v_proj")),
+        LoraSettings(rank=64, alpha=64, adapt_from_layer=0, target_modules=("q_proj", "v_proj")),
         TrainingSettings(learning_rate=1e-4, weight_decay=0.001, marker_weight=1.0),
     ),
     "whole encoder": Recipe(LoraSettings(adapt_from_layer=0)),
     "last layer": Recipe(LoraSettings(adapt_from_layer=3)),
     "decoder": Recipe(LoraSettings(part="decoder")),
-    "both": Recipe(LoraSettings(part="both")),
+    "encoder": Recipe(LoraSettings(part="encoder")),
     "rank 4": Recipe(LoraSettings(rank=4, alpha=8)),
     "attention only": Recipe(LoraSettings(target_modules=("q_proj", "v_proj"))),
     "slower": Recipe(training=TrainingSettings(learning_rate=3e-4)),
@@ -59,13 +60,16 @@ QUICK_RECIPES = ("default", "bare model")
 
 def run_recipe(recipe: Recipe, manifest: Path, base_model: Path) -> dict[str, float]:
     """Train on the manifest's training clips and score its test clips: average precision of the adapter (or bare
-    model), of the probe, and of both together, and recall at 5 % false alarms of the latter."""
+    model), of the probe, and of both together, recall at 5 % false alarms of the latter, and the word error rate of
+    what the adapter writes when it writes freely."""
     from event_detection_pipeline.adapters.candidate import load_examples
     from event_detection_pipeline.adapters.device import choose_compute
-    from event_detection_pipeline.adapters.marker import marker_of
+    from event_detection_pipeline.adapters.examples import read_wav
+    from event_detection_pipeline.adapters.marker import allow_marker, marker_of
     from event_detection_pipeline.adapters.metrics import average_precision
     from event_detection_pipeline.adapters.probe import fit, joined, pooled_states
     from event_detection_pipeline.adapters.scoring import score_examples
+    from event_detection_pipeline.adapters.text import word_error_rate
     from event_detection_pipeline.adapters.train import first_adapted_layer, train_adapter
     from event_detection_pipeline.adapters.whisper import load_whisper
 
@@ -85,11 +89,16 @@ def run_recipe(recipe: Recipe, manifest: Path, base_model: Path) -> dict[str, fl
     heard = [found.score for found in score_examples(model, whisper, marker, splits["test"])]
     truth = [one.contains_event for one in splits["test"]]
     together = joined(heard, known)
+    assert whisper.model.generation_config is not None
+    allow_marker(whisper.model.generation_config, marker)
+    spoken = [one for one in splits["test"] if one.words][:: len(splits["test"]) // TRANSCRIBED or 1]
+    written = [whisper.write(read_wav(one.audio)) for one in spoken]
     return {
         "adapter": average_precision(truth, heard) or 0.0,
         "probe": average_precision(truth, known) or 0.0,
         "together": average_precision(truth, together) or 0.0,
         "recall": recall_at(truth, together, FALSE_ALARM_RATE),
+        "word_errors": word_error_rate(whisper.tokenizer, spoken, written, marker.token, 0.95).value or 0.0,
         "steps": steps,
     }
 
@@ -112,6 +121,7 @@ def row_of(name: str, runs: Sequence[tuple[float, float, dict[str, float]]]) -> 
         "ap_lowest": round(min(one["together"] for one in found), 3),
         "ap_highest": round(max(one["together"] for one in found), 3),
         "recall_at_5_percent_false_alarms": round(means["recall"], 3),
+        "word_error_rate": round(means["word_errors"], 3),
         "steps": round(means["steps"]),
         "seconds": round(statistics.mean(seconds for seconds, _, _ in runs), 1),
         "peak_mb": round(max(memory for _, memory, _ in runs)),

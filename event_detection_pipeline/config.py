@@ -86,7 +86,7 @@ class LoraSettings(Section):
     alpha: int = Field(default=32, ge=1)
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     adapt_from_layer: int | None = Field(default=None, ge=0)
-    part: Literal["encoder", "decoder", "both"] = "encoder"
+    part: Literal["encoder", "decoder", "both"] = "both"
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
 
 

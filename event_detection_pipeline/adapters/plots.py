@@ -16,14 +16,19 @@ DET_TICKS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
 
 
 def training_curves(history: Sequence[LossPoint]) -> Figure:
-    """Training loss and validation average precision over steps."""
+    """Loss on training and validation clips, and average precision on the latter, over steps."""
     figure = Figure(figsize=(6, 3))
     loss_axis = figure.subplots()
-    losses = [(point.step, point.loss) for point in history if point.loss is not None]
+    losses = {
+        "training": [(point.step, point.loss) for point in history if point.loss is not None],
+        "validation": [(point.step, point.validation_loss) for point in history if point.validation_loss is not None],
+    }
     ranks = [(point.step, point.average_precision) for point in history if point.average_precision is not None]
-    if losses:
-        loss_axis.plot(*zip(*losses, strict=True), color="tab:blue", marker="o", markersize=3)
-    loss_axis.set(xlabel="step", ylabel="training loss")
+    for (name, points), style in zip(losses.items(), ("-", "--"), strict=True):
+        if points:
+            loss_axis.plot(*zip(*points, strict=True), style, color="tab:blue", marker="o", markersize=3, label=name)
+            loss_axis.legend(loc="lower left")
+    loss_axis.set(xlabel="step", ylabel="loss")
     loss_axis.yaxis.label.set_color("tab:blue")
     rank_axis = loss_axis.twinx()
     if ranks:

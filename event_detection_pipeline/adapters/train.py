@@ -1,4 +1,4 @@
-"""Training: LoRA on Whisper with the Hugging Face Trainer, early-stopped on what counts, the ranking of clips."""
+"""Training: LoRA on Whisper with the Hugging Face Trainer, early-stopped on the validation clips."""
 
 import contextlib
 import json
@@ -40,10 +40,11 @@ class NothingToLearn(PipelineError):
 
 @dataclass(frozen=True, slots=True)
 class LossPoint:
-    """A logged moment of training: training loss since the last one, and the validation ranking after that epoch."""
+    """A logged moment of training: training loss since the last one, or what validation gave then."""
 
     step: int
     loss: float | None
+    validation_loss: float | None
     average_precision: float | None
 
 
@@ -79,7 +80,7 @@ def train_adapter(
     settings: TrainingSettings,
     workplace: Workplace | None = None,
 ) -> TrainedAdapter:
-    """Train a LoRA adapter on the examples and return the state that ranks the validation clips best.
+    """Train a LoRA adapter on the examples and return the state with the lowest loss on the validation clips.
 
     With the same arguments and seed the result is the same: on a CPU bit for bit, also when the training was killed in
     between and called again with the same workplace. Joined processes, all of which call this, end with the adapter
@@ -156,7 +157,7 @@ def _train(
             raise OutOfMemory from error
     model.eval()
     history = tuple(
-        LossPoint(int(entry["step"]), entry.get("loss"), entry.get("eval_average_precision"))
+        LossPoint(int(entry["step"]), entry.get("loss"), entry.get("eval_loss"), entry.get("eval_average_precision"))
         for entry in trainer.state.log_history
         if "loss" in entry or "eval_average_precision" in entry
     )
@@ -226,8 +227,8 @@ def _arguments(
         save_strategy="epoch",
         save_total_limit=KEPT_CHECKPOINTS,
         load_best_model_at_end=evaluate,
-        metric_for_best_model="ranking" if evaluate else None,
-        greater_is_better=True,
+        metric_for_best_model="loss" if evaluate else None,
+        greater_is_better=False,
         restore_callback_states_from_checkpoint=True,  # how long early stopping has been patient
         logging_strategy="epoch",
         logging_nan_inf_filter=False,

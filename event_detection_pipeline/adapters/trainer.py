@@ -1,4 +1,4 @@
-"""The Trainer: a loss that hears the marker, an evaluation that ranks clips as a scan will, steps that fit memory."""
+"""The Trainer: a loss that hears the marker, in training and on validation, and steps that fit memory."""
 
 import logging
 import math
@@ -13,7 +13,7 @@ from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerCallback
 
-from event_detection_pipeline.adapters.batch_size import OutOfMemory
+from event_detection_pipeline.adapters.batch_size import BatchSize, OutOfMemory, clips_at_once, in_batches
 from event_detection_pipeline.adapters.batches import BucketBatchSampler
 from event_detection_pipeline.adapters.checkpoints import seal
 from event_detection_pipeline.adapters.distributed import Processes
@@ -146,15 +146,7 @@ class DetectionTrainer(Trainer):
         loss = torch.zeros((), device=total.device)
         for start in range(0, len(weights), self._clips_at_once):
             part = slice(start, start + self._clips_at_once)
-            logits = model(
-                input_features=inputs["input_features"][part],
-                decoder_input_ids=inputs["decoder_input_ids"][part],
-                use_cache=False,
-            ).logits
-            losses = torch.nn.functional.cross_entropy(
-                logits.float().transpose(1, 2), inputs["labels"][part], ignore_index=IGNORED, reduction="none"
-            )
-            share = (losses * weights[part]).sum() / total
+            share = weighted_losses(model, {name: values[part] for name, values in inputs.items()}).sum() / total
             self.accelerator.backward(share)
             loss += share.detach()
         return loss
@@ -180,30 +172,42 @@ class DetectionTrainer(Trainer):
             ) from error
 
     def evaluate(self, *_args: Any, **_kwargs: Any) -> dict[str, float]:
-        """Rank the validation clips by score; average precision, and the mean log-loss of the scores behind it."""
+        """The loss on the validation clips, and the average precision of their scores."""
         assert self.model is not None
-        self.model.eval()
+        model = self.model.eval()
         one = self._material
         share = self._processes.share(one.validation)
-        found = score_examples(self.model, one.whisper, one.marker, share, states=one.states)
-        scores = np.array(self._processes.collect([score.score for score in found]))
-        truth = np.array([example.contains_event for example in one.validation])
-        chance = np.clip(np.where(truth, scores, 1 - scores), 1e-6, 1.0)
-        precision = average_precision(truth.tolist(), scores.tolist()) or 0.0
+
+        def losses(batch: list[int]) -> list[tuple[float, float]]:
+            with torch.inference_mode():
+                inputs = one.batch([share[index] for index in batch])
+                sums = weighted_losses(model, inputs).sum(dim=1), inputs["weights"].sum(dim=1)
+            return list(zip(*(per_clip.tolist() for per_clip in sums), strict=True))
+
+        buckets = [example.bucket for example in share]
+        found = in_batches(buckets, BatchSize(clips_at_once(one.whisper)), losses)
+        loss, weight = np.sum(self._processes.collect(found), axis=0)
+        heard = score_examples(model, one.whisper, one.marker, share, states=one.states)
+        scores = self._processes.collect([score.score for score in heard])
+        truth = [example.contains_event for example in one.validation]
         metrics = {
-            "eval_average_precision": precision,
-            "eval_log_loss": float(-np.log(chance).mean()),
+            "eval_loss": float(loss / weight),
+            "eval_average_precision": average_precision(truth, scores) or 0.0,
         }
-        metrics["eval_ranking"] = ranking(precision, metrics["eval_log_loss"])
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
 
-def ranking(average_precision: float, log_loss: float) -> float:
-    """What early stopping maximises: average precision, and among equals (small validation sets reach 1.0 early) the
-    state that is surest of itself."""
-    return average_precision + 0.01 / (1.0 + log_loss)
+def weighted_losses(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Cross-entropy of each label of a Material's batch, times its weight; float32 (batch, tokens)."""
+    logits = model(
+        input_features=inputs["input_features"], decoder_input_ids=inputs["decoder_input_ids"], use_cache=False
+    ).logits
+    losses = torch.nn.functional.cross_entropy(
+        logits.float().transpose(1, 2), inputs["labels"], ignore_index=IGNORED, reduction="none"
+    )
+    return losses * inputs["weights"]
 
 
 class Watch(TrainerCallback):
@@ -224,7 +228,12 @@ class Watch(TrainerCallback):
         if logs and "loss" in logs:
             logger.info("%s: loss %.3f", epoch, logs["loss"])
         if logs and "eval_average_precision" in logs:
-            logger.info("%s: validation average precision %.3f", epoch, logs["eval_average_precision"])
+            logger.info(
+                "%s: validation loss %.3f, average precision %.3f",
+                epoch,
+                logs["eval_loss"],
+                logs["eval_average_precision"],
+            )
 
     def on_save(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
         self._processes.wait()  # each writes the state of its random numbers beside the rest

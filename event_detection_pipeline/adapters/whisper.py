@@ -51,11 +51,11 @@ class TrimmedWhisperEncoder(WhisperEncoder):
     @contextlib.contextmanager
     def beginning_at(self, layer: int | None) -> Iterator[None]:
         """`forward` begins there in the block."""
-        self.first_layer = layer
+        before, self.first_layer = self.first_layer, layer
         try:
             yield
         finally:
-            self.first_layer = None
+            self.first_layer = before
 
     def forward(self, input_features: torch.Tensor, attention_mask: None = None, **kwargs: object) -> BaseModelOutput:
         """Encode log-mel features (batch, mels, frames), frames even and at most 3000 of 10 ms each, or states (batch,

@@ -25,7 +25,7 @@ from event_detection_pipeline.adapters.train import (
     first_adapted_layer,
     train_adapter,
 )
-from event_detection_pipeline.adapters.trainer import TrainingDiverged
+from event_detection_pipeline.adapters.trainer import Material, TrainingDiverged, weighted_losses
 from event_detection_pipeline.adapters.whisper import Whisper, load_whisper
 from event_detection_pipeline.config import LoraSettings, TrainingSettings
 
@@ -75,6 +75,19 @@ def test_the_history_has_a_loss_and_a_ranking_for_each_epoch(trained: Trained) -
     ranks = [point.average_precision for point in trained.adapter.history if point.average_precision is not None]
     assert len(losses) == len(ranks) <= QUICK.epochs
     assert losses[-1] < losses[0]
+
+
+def test_the_state_with_the_lowest_loss_on_validation_is_kept(trained: Trained, examples: list[Example]) -> None:
+    losses = [point.validation_loss for point in trained.adapter.history if point.validation_loss is not None]
+    material = Material(trained.whisper, trained.marker, (), tuple(examples[16:]), None, QUICK.marker_weight)
+    loss = weight = 0.0
+    with torch.inference_mode():
+        for example in examples[16:]:
+            inputs = material.batch([example])
+            loss += float(weighted_losses(trained.adapter.model, inputs).sum())
+            weight += float(inputs["weights"].sum())
+    assert loss / weight == pytest.approx(min(losses), rel=0.02)  # float16 on disk
+    assert max(losses) > 1.1 * min(losses)
 
 
 def test_a_loaded_adapter_scores_as_the_trained_one_did(trained: Trained, examples: list[Example]) -> None:
