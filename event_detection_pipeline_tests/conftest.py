@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Any
 # Before anything of Hugging Face is imported: no test asks the hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+# Of several processes (`make test`) each has a core to itself.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 import hypothesis
 import pytest
+from filelock import FileLock
 from pymongo.database import Database
 from secantus import SecantusDBServer
 
@@ -45,10 +50,14 @@ def database(mongodb_uri: str) -> Iterator[Database[dict[str, Any]]]:
 
 @pytest.fixture(scope="session")
 def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a real pretrained Whisper, tiny.en."""
+    """The folder of a real pretrained Whisper, tiny.en, which all processes of a test session share."""
     from event_detection_pipeline.demo.base_model import ensure_base_model
 
-    return ensure_base_model(tmp_path_factory.mktemp("models") / "whisper-tiny.en")
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # a worker's own lies in that of the session
+    with FileLock(folder / "whisper.lock"):
+        return ensure_base_model(folder / "models" / "whisper-tiny.en")
 
 
 @pytest.fixture(scope="session")
