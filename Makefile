@@ -28,7 +28,7 @@ doctor: setup ## What a run needs and what is missing
 	@$(BIN)/event-detection doctor
 
 test: setup ## The whole test suite, on up to four cores
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-browser: setup ## The tests of the review page in Debian's Chromium, which is installed if missing
 	command -v chromium >/dev/null || (apt-get update && apt-get install -y chromium)

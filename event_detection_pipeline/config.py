@@ -80,7 +80,10 @@ class ClipSettings(Section):
 
 
 class LoraSettings(Section):
-    """Where LoRA sits and how large it is (https://arxiv.org/abs/2106.09685)."""
+    """Where LoRA sits and how large it is (https://arxiv.org/abs/2106.09685).
+
+    `adapt_from_layer` is the lowest layer of the encoder that is adapted, None the middle one; of the decoder all are.
+    """
 
     rank: int = Field(default=16, ge=1, le=256)
     alpha: int = Field(default=32, ge=1)

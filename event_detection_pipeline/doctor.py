@@ -90,8 +90,8 @@ def _scans(settings: Settings) -> Finding:
 
     database = connect(settings.mongodb_uri.get_secret_value(), settings.database_name, timeout_seconds=3)
     now = server_time(database)
-    in_work = database[EVENT_SCAN_LEASES].count_documents({"expires": {"$gte": now}})
-    left = database[EVENT_SCAN_LEASES].count_documents({"expires": {"$lt": now}})
+    in_work = database[EVENT_SCAN_LEASES].count_documents({"expires": {"$gt": now}})
+    left = database[EVENT_SCAN_LEASES].count_documents({"expires": {"$lte": now}})
     backlog = [", ".join(one["adapters"]) for one in database[EVENT_SCAN_PROGRESS].find({"complete": False})]
     found = f"{in_work} versions in work, {left} left by scans that stopped"
     if backlog:

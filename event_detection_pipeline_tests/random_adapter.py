@@ -20,7 +20,7 @@ def random_adapter(
     *,
     seed: int = 0,
     first_layer: int = 2,
-    part: str = "encoder",
+    part: str = "both",
     threshold: float = 0.5,
 ) -> Path:
     """Write an adapter into a new folder, named like `chime_v1`. Returns the folder."""

@@ -34,7 +34,7 @@ class OutOfMemory(PipelineError):
         super().__init__(
             "the device ran out of memory with a single clip at a time: close what else uses the card, work on the CPU "
             '(device = "cpu"), or train on a smaller base_model such as openai/whisper-small; a training also needs '
-            "less with fewer adapted layers (lora.adapt_from_layer)"
+            'less with fewer adapted layers (lora.adapt_from_layer, lora.part = "encoder")'
         )
 
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from event_detection_pipeline.adapters.candidate import Candidate
 
 
+_PLACES = {"encoder": "encoder", "decoder": "decoder", "both": "encoder and the decoder"}
+
+
 def model_card(candidate: "Candidate", settings: Settings) -> str:
     """Markdown with YAML front matter."""
     detection, lora, training = candidate.detection, settings.lora, settings.training
@@ -46,7 +49,7 @@ The test split has more clips that sound like the event than a day at home: its 
 - base model `{detection.base_model}`, revision `{detection.base_model_revision}`, language {detection.language}
 - {candidate.clips["train"]} clips for training, {candidate.clips["validation"]} for validation,
   {candidate.clips["test"]} for the test, split by conversation; manifest SHA-256 `{detection.manifest_sha256}`
-- LoRA in the {lora.part}, rank {lora.rank}, alpha {lora.alpha}, dropout {lora.dropout:g} on
+- LoRA in the {_PLACES[lora.part]}, rank {lora.rank}, alpha {lora.alpha}, dropout {lora.dropout:g} on
   {", ".join(lora.target_modules)}
 - {candidate.steps} steps of {training.batch_size} clips at a peak learning rate of {training.learning_rate:g}, seed
   {training.seed}, {seconds(candidate.seconds)} on {candidate.device}

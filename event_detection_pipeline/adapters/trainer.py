@@ -51,7 +51,7 @@ class Material:
     marker_weight: float
 
     def batch(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
-        """A training batch of one bucket.
+        """A batch of one bucket, for training or validation.
 
         Args:
             examples: none in a process that has no share of a batch; only labels and weights are there then, (0, 0).

@@ -108,7 +108,7 @@ def _loads(folder: Path, device: "Compute") -> dg.AssetCheckResult:
 
 
 def _loss_is_finite(candidate: "Candidate") -> dg.AssetCheckResult:
-    losses = [point.loss for point in candidate.history if point.loss is not None]
+    losses = [loss for point in candidate.history for loss in (point.loss, point.validation_loss) if loss is not None]
     return dg.AssetCheckResult(check_name="loss_is_finite", passed=all(map(math.isfinite, losses)))
 
 

@@ -163,7 +163,8 @@ def test_the_folder_tells_how_it_detects(room: Room) -> None:
 def test_the_card_says_what_was_used_and_how_good_it_is(room: Room) -> None:
     detection, card = read_detection(room.good.folder), (room.good.folder / "README.md").read_text()
     assert detection.base_model_revision.startswith("sha256:")
-    for part in (detection.base_model_revision, detection.manifest_sha256, detection.threshold_rule, "rank 16"):
+    recipe = "LoRA in the encoder and the decoder, rank 16"
+    for part in (detection.base_model_revision, detection.manifest_sha256, detection.threshold_rule, recipe):
         assert part in card
     assert "| average precision | 1.00 (1.00 to 1.00) |" in card
     assert "recall at 0.5 false alarms an hour" in card

@@ -70,10 +70,11 @@ def test_it_tells_clips_with_the_event_from_those_without(trained: Trained, exam
     assert min(events) > max(others)
 
 
-def test_the_history_has_a_loss_and_a_ranking_for_each_epoch(trained: Trained) -> None:
+def test_the_history_has_both_losses_and_the_precision_of_each_epoch(trained: Trained) -> None:
     losses = [point.loss for point in trained.adapter.history if point.loss is not None]
+    validated = [point.validation_loss for point in trained.adapter.history if point.validation_loss is not None]
     ranks = [point.average_precision for point in trained.adapter.history if point.average_precision is not None]
-    assert len(losses) == len(ranks) <= QUICK.epochs
+    assert len(losses) == len(validated) == len(ranks) <= QUICK.epochs
     assert losses[-1] < losses[0]
 
 

@@ -96,7 +96,7 @@ def house(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> House:
     folder = tmp_path_factory.mktemp("house")
     make_whisper(folder / "whisper", base_model)
     (folder / "event_detection.toml").write_text(CHIME.format(base_model=(folder / "whisper").as_posix()) + TRAINING)
-    # Validated on events alone, each epoch is surer than the one before: all keep the last, none is best by rounding.
+    # Validated on events alone, the loss falls from epoch to epoch: all keep the last, none is best by rounding.
     clips = [
         clip for number in range(40) if (clip := line(folder, number)).contains_event or clip.split != "validation"
     ]
