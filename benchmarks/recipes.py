@@ -6,7 +6,8 @@ docs/recipes.md.
     python -m benchmarks.recipes --recipes default,original --seeds 5 --recordings my_sounds
 
 A seed decides the clips as well as the training. Each training runs in a process of its own, so that its memory and the
-seconds of processor time can be told, which other work on the machine changes little. Speakers and sounds of the test are never heard in training, and the other sounds are near misses (labelled.py).
+seconds of processor time can be told, which other work on the machine changes little. Speakers and sounds of the test
+are never heard in training, and the other sounds are near misses (labelled.py).
 """
 
 import os
