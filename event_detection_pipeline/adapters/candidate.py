@@ -173,11 +173,12 @@ def _complete(training: _Training, folder: Path, settings: Settings) -> Candidat
             name: pooled_states(whisper, examples, depth, states) for name, examples in splits.items()
         }
     probe = train_probe(pooled, splits, depth, settings.evaluation)
+    known = {name: probe.scores(clips) for name, clips in pooled.items()}
 
     def scores(split: Split) -> list[float]:
         with encoder.beginning_at(first_layer or None):
             found = score_examples(trained.model, whisper, training.marker, splits[split], states=states)
-        return joined([one.score for one in found], probe.scores(pooled[split]))
+        return joined([one.score for one in found], known[split])
 
     validation_scores = scores("validation")
     validation_truth = [example.contains_event for example in splits["validation"]]
@@ -202,7 +203,7 @@ def _complete(training: _Training, folder: Path, settings: Settings) -> Candidat
         detection=detection,
         validation=measure_examples(splits["validation"], validation_scores, threshold.value, confidence),
         test=measure_examples(splits["test"], scores("test"), threshold.value, confidence),
-        probe=measure_examples(splits["test"], probe.scores(pooled["test"]), probe.threshold, confidence),
+        probe=measure_examples(splits["test"], known["test"], probe.threshold, confidence),
         history=trained.history,
         steps=trained.steps,
         seconds=trained.seconds,
