@@ -27,8 +27,8 @@ def training_curves(history: Sequence[LossPoint]) -> Figure:
     for (name, points), style in zip(losses.items(), ("-", "--"), strict=True):
         if points:
             loss_axis.plot(*zip(*points, strict=True), style, color="tab:blue", marker="o", markersize=3, label=name)
-            loss_axis.legend(loc="lower left")
-    loss_axis.set(xlabel="step", ylabel="loss")
+            loss_axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
+    loss_axis.set(xlabel="step", ylabel="loss", yscale="log")
     loss_axis.yaxis.label.set_color("tab:blue")
     rank_axis = loss_axis.twinx()
     if ranks:
