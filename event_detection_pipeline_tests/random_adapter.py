@@ -8,7 +8,7 @@ from peft import get_peft_model
 from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.release import Detection, save_adapter
 from event_detection_pipeline.adapters.train import lora_config
-from event_detection_pipeline.adapters.whisper import load_whisper
+from event_detection_pipeline.adapters.whisper import Whisper, load_whisper
 from event_detection_pipeline.config import LoraSettings
 
 CPU = Compute(torch.device("cpu"), torch.float32)
@@ -34,15 +34,21 @@ def random_adapter(
             if "lora_B" in name:
                 parameter.normal_(std=0.1)
     folder.mkdir(parents=True)
-    detection = Detection(
+    detection = detection_by_hand(whisper, event, threshold=threshold)
+    save_adapter(folder, model, whisper, detection)
+    return folder
+
+
+def detection_by_hand(whisper: Whisper, event: str, *, threshold: float = 0.5, language: str = "en") -> Detection:
+    """What an adapter's folder says of it where no validation chose the threshold."""
+    return Detection(
         event=event,
         source_tag=f"<{event}>",
         target_token=f"{event.upper()}_DETECTED",
-        base_model=str(base_model),
+        base_model=whisper.name,
         threshold=threshold,
         threshold_rule="by hand",
         manifest_sha256="0",
         prompt=tuple(whisper.prompt),
+        language=language,
     )
-    save_adapter(folder, model, whisper, detection)
-    return folder

@@ -5,20 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from event_detection_pipeline.adapters.detector import load_detectors
-from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.examples import Example
 from event_detection_pipeline.adapters.marker import marker_of
-from event_detection_pipeline.adapters.release import Detection, save_adapter
+from event_detection_pipeline.adapters.release import save_adapter
 from event_detection_pipeline.adapters.scoring import score_examples
 from event_detection_pipeline.adapters.train import train_adapter
 from event_detection_pipeline.adapters.whisper import UnknownLanguage, load_whisper
 from event_detection_pipeline.config import LoraSettings, TrainingSettings
 from event_detection_pipeline_tests.adapters.conftest import make_whisper
-
-CPU = Compute(torch.device("cpu"), torch.float32)
+from event_detection_pipeline_tests.random_adapter import CPU, detection_by_hand
 
 
 @dataclass(frozen=True)
@@ -51,18 +48,7 @@ def test_it_is_trained_saved_and_loaded_again(
     scores = [found.score for found in score_examples(trained.model, whisper, marker, examples[12:])]
     adapter = tmp_path / "chime_v1"
     adapter.mkdir()
-    detection = Detection(
-        event="chime",
-        source_tag="<chime>",
-        target_token="CHIME_DETECTED",
-        base_model=str(folder),
-        threshold=0.5,
-        threshold_rule="by hand",
-        manifest_sha256="0",
-        prompt=tuple(whisper.prompt),
-        language=language,
-    )
-    save_adapter(adapter, trained.model, whisper, detection)
+    save_adapter(adapter, trained.model, whisper, detection_by_hand(whisper, "chime", language=language))
     (detector,) = load_detectors([adapter], CPU)
     assert detector.whisper.prompt == whisper.prompt
     again = [found.score for found in score_examples(detector.model, detector.whisper, marker, examples[12:])]

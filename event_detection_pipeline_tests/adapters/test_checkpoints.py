@@ -18,19 +18,19 @@ from event_detection_pipeline.adapters.checkpoints import (
     seal,
     training_key,
 )
-from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.examples import Example
 from event_detection_pipeline.adapters.marker import marker_of
 from event_detection_pipeline.adapters.train import TrainedAdapter, Workplace, train_adapter
 from event_detection_pipeline.adapters.whisper import load_whisper
 from event_detection_pipeline.config import LoraSettings, TrainingSettings
+from event_detection_pipeline_tests.random_adapter import CPU
 
 LORA = LoraSettings(dropout=0.1)  # with dropout, also the state of the random numbers must come back
 SETTINGS = TrainingSettings(epochs=6, batch_size=4, patience_epochs=2, learning_rate=1e-3)
 
 
 def train(model: Path, examples: list[Example], workplace: Workplace, settings: TrainingSettings) -> TrainedAdapter:
-    whisper = load_whisper(str(model), Compute(torch.device("cpu"), torch.float32))
+    whisper = load_whisper(str(model), CPU)
     marker = marker_of(whisper.tokenizer, "CHIME_DETECTED")
     return train_adapter(
         whisper, marker, examples[:16], examples[16:], lora=LORA, settings=settings, workplace=workplace

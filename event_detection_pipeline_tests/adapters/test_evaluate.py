@@ -7,11 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from event_detection_pipeline.adapters.candidate import Candidate, train_candidate
 from event_detection_pipeline.adapters.compare import compare
-from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.evaluate import Evaluation, evaluate_candidate, save_evaluation
 from event_detection_pipeline.adapters.evaluation_set import NoTestClips
 from event_detection_pipeline.adapters.plots import detection_errors, precision_recall
@@ -20,8 +18,8 @@ from event_detection_pipeline.adapters.verdict import read_verdict
 from event_detection_pipeline.clips.manifest import Clip, ClipWord, write_manifest
 from event_detection_pipeline.config import EvaluationSettings, EventSettings, Settings, TrainingSettings
 from event_detection_pipeline_tests.adapters.conftest import WORDS, make_clip
+from event_detection_pipeline_tests.random_adapter import CPU
 
-CPU = Compute(torch.device("cpu"), torch.float32)
 EVENT = EventSettings(name="chime")
 EVALUATION = EvaluationSettings(min_test_events=8, transcribed_clips=2)
 HEARD = "good <chime> morning everyone"

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.distributed import Processes
 from event_detection_pipeline.adapters.examples import Example, read_wav
 from event_detection_pipeline.adapters.marker import marker_of
@@ -14,6 +13,7 @@ from event_detection_pipeline.adapters.states import StateCache
 from event_detection_pipeline.adapters.train import Workplace, train_adapter
 from event_detection_pipeline.adapters.whisper import Whisper, load_whisper
 from event_detection_pipeline.config import LoraSettings, TrainingSettings
+from event_detection_pipeline_tests.random_adapter import CPU
 
 LAYER = 1
 MUCH = 10**9  # bytes
@@ -21,7 +21,7 @@ MUCH = 10**9  # bytes
 
 @pytest.fixture(scope="module")
 def tiny(tiny_model: Path) -> Whisper:
-    return load_whisper(str(tiny_model), Compute(torch.device("cpu"), torch.float32))
+    return load_whisper(str(tiny_model), CPU)
 
 
 def test_states_are_those_the_encoder_computes(tiny: Whisper, examples: list[Example], tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_second_training_computes_nothing_again(
 
     monkeypatch.setattr(StateCache, "__init__", watched)
     for number in range(2):
-        whisper = load_whisper(str(tiny_model), Compute(torch.device("cpu"), torch.float32))
+        whisper = load_whisper(str(tiny_model), CPU)
         train_adapter(
             whisper,
             marker_of(whisper.tokenizer, "CHIME_DETECTED"),

@@ -5,20 +5,19 @@ import logging
 from pathlib import Path
 
 import pytest
-import torch
 
-from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.examples import Example
 from event_detection_pipeline.adapters.marker import marker_of
 from event_detection_pipeline.adapters.train import Workplace, train_adapter
 from event_detection_pipeline.adapters.whisper import load_whisper
 from event_detection_pipeline.config import LoraSettings, TrainingSettings
+from event_detection_pipeline_tests.random_adapter import CPU
 
 
 def test_a_training_writes_its_curves(
     tiny_model: Path, examples: list[Example], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    whisper = load_whisper(str(tiny_model), Compute(torch.device("cpu"), torch.float32))
+    whisper = load_whisper(str(tiny_model), CPU)
     with caplog.at_level(logging.WARNING):
         train_adapter(
             whisper,

@@ -12,10 +12,9 @@ from peft import PeftModel
 from transformers import GenerationConfig, WhisperForConditionalGeneration
 
 from event_detection_pipeline.adapters.detector import load_detectors
-from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.examples import Example, read_wav
 from event_detection_pipeline.adapters.marker import Marker, marker_of
-from event_detection_pipeline.adapters.release import BrokenAdapter, Detection, read_detection, save_adapter
+from event_detection_pipeline.adapters.release import BrokenAdapter, read_detection, save_adapter
 from event_detection_pipeline.adapters.scoring import score_examples
 from event_detection_pipeline.adapters.states import StateCache
 from event_detection_pipeline.adapters.store import NoSuchAdapter
@@ -28,8 +27,8 @@ from event_detection_pipeline.adapters.train import (
 from event_detection_pipeline.adapters.trainer import Material, TrainingDiverged, weighted_losses
 from event_detection_pipeline.adapters.whisper import Whisper, load_whisper
 from event_detection_pipeline.config import LoraSettings, TrainingSettings
+from event_detection_pipeline_tests.random_adapter import CPU, detection_by_hand
 
-CPU = Compute(torch.device("cpu"), torch.float32)
 QUICK = TrainingSettings(epochs=4, batch_size=4, learning_rate=2e-3)
 
 
@@ -49,17 +48,7 @@ def trained(base_model: Path, examples: list[Example], tmp_path_factory: pytest.
     adapter = train_adapter(whisper, marker, examples[:16], examples[16:], lora=LoraSettings(), settings=QUICK)
     folder = tmp_path_factory.mktemp("adapters") / "chime_v1"
     folder.mkdir()
-    detection = Detection(
-        event="chime",
-        source_tag="<chime>",
-        target_token="CHIME_DETECTED",
-        base_model=str(base_model),
-        threshold=0.5,
-        threshold_rule="by hand",
-        manifest_sha256="0",
-        prompt=tuple(whisper.prompt),
-    )
-    save_adapter(folder, adapter.model, whisper, detection)
+    save_adapter(folder, adapter.model, whisper, detection_by_hand(whisper, "chime"))
     scores = [one.score for one in score_examples(adapter.model, whisper, marker, examples[16:])]
     return Trained(whisper, marker, adapter, folder, scores)
 

@@ -10,20 +10,20 @@ import torch
 
 from event_detection_pipeline.adapters.batch_size import OutOfMemory
 from event_detection_pipeline.adapters.checkpoints import newest_checkpoint
-from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.examples import Example, training_target
 from event_detection_pipeline.adapters.marker import encode_word, marker_of
 from event_detection_pipeline.adapters.train import TrainedAdapter, Workplace, train_adapter
 from event_detection_pipeline.adapters.trainer import TrainingDiverged
 from event_detection_pipeline.adapters.whisper import load_whisper
 from event_detection_pipeline.config import LoraSettings, TrainingSettings
+from event_detection_pipeline_tests.random_adapter import CPU
 
 SETTINGS = TrainingSettings(epochs=2, batch_size=6)
 
 
 def train(model: Path, examples: list[Example], most_clips: int) -> TrainedAdapter:
     """Train on a card that holds so many clips at once."""
-    whisper = load_whisper(str(model), Compute(torch.device("cpu"), torch.float32))
+    whisper = load_whisper(str(model), CPU)
 
     def fill_memory(_module: torch.nn.Module, _arguments: Any, inputs: dict[str, Any]) -> None:
         if torch.is_grad_enabled() and len(inputs["input_features"]) > most_clips:
@@ -35,7 +35,7 @@ def train(model: Path, examples: list[Example], most_clips: int) -> TrainedAdapt
 
 
 def test_a_marker_and_what_follows_it_are_marked_in_a_target(tiny_model: Path, examples: list[Example]) -> None:
-    whisper = load_whisper(str(tiny_model), Compute(torch.device("cpu"), torch.float32))
+    whisper = load_whisper(str(tiny_model), CPU)
     marker = marker_of(whisper.tokenizer, "CHIME_DETECTED")
     example = replace(examples[0], words=("good", "morning", "all"), markers=(1, 3))
     target = training_target(whisper, marker, example)
@@ -71,7 +71,7 @@ def test_a_batch_that_does_not_fit_goes_in_parts_to_the_same_result(
 def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint(
     tiny_model: Path, examples: list[Example], tmp_path: Path
 ) -> None:
-    whisper = load_whisper(str(tiny_model), Compute(torch.device("cpu"), torch.float32))
+    whisper = load_whisper(str(tiny_model), CPU)
     steps = 0
 
     def diverge(_module: torch.nn.Module, _arguments: Any, output: Any) -> None:
