@@ -48,8 +48,8 @@ audit: setup ## Known vulnerabilities of the versions in constraints.txt (asks P
 
 lock: setup ## Write requirements.lock anew: the versions of constraints.txt with the digests of their files
 	$(BIN)/python -m pip install -q -c constraints.txt uv
-	$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 -c constraints.txt --generate-hashes \
-		--no-annotate --custom-compile-command "make lock" -o requirements.lock
+	$(BIN)/uv pip compile -q pyproject.toml --extra deploy --universal --python-version 3.11 -c constraints.txt \
+		--generate-hashes --no-annotate --custom-compile-command "make lock" -o requirements.lock
 
 format: setup ## Let ruff put the code in order
 	$(BIN)/ruff check --fix .

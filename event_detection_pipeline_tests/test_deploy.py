@@ -1,5 +1,8 @@
 """The container files agree with the project, and open nothing to the network by themselves."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +28,32 @@ def test_every_published_port_is_on_this_machine_unless_somebody_says_otherwise(
     assert all(port.startswith(("127.0.0.1:", "${REVIEW_ADDRESS:-127.0.0.1}:")) for port in published)
 
 
+def test_the_container_files_keep_to_the_compose_specification():
+    files = [str(ROOT / "deploy" / name) for name in ("compose.yaml", "compose.gpu.yaml")]
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", *files]
+    checked = subprocess.run(command, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_what_a_service_names_is_there():
+    text = (ROOT / "deploy/compose.yaml").read_text(encoding="utf-8")
+    compose = yaml.safe_load(text)
+    services, told = compose["services"], (ROOT / "deploy/README.md").read_text(encoding="utf-8")
+    assert _load("deploy/compose.gpu.yaml")["services"].keys() <= services.keys()
+    for service in services.values():
+        assert service.get("depends_on", {}).keys() <= services.keys()
+        sources = [mount.split(":")[0] for mount in service["volumes"] if not mount.startswith("$")]
+        assert set(sources) <= compose["volumes"].keys()
+    assert all(name in told for name in re.findall(r"\$\{(\w+):\?", text))
+
+
 def test_every_service_tells_whether_it_is_healthy_and_none_runs_as_root():
     services = _load("deploy/compose.yaml")["services"]
     assert all("healthcheck" in service for service in services.values())
+    assert [name for name, service in services.items() if "build" not in service and "user" not in service] == []
     dockerfile = (ROOT / "deploy/Dockerfile").read_text(encoding="utf-8")
     assert "\nUSER household\n" in dockerfile
-    assert dockerfile.index("RUN pip") < dockerfile.index("USER household")
+    assert dockerfile.rindex("RUN ") < dockerfile.index("USER household")
 
 
 def test_no_secret_has_a_default():
