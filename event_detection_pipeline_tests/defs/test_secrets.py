@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -28,21 +29,22 @@ COMMAND = "from event_detection_pipeline.cli.main import main; main()"
         f"mongodb://me:{PASSWORD}@127.0.0.1:1/?serverSelectionTimeoutMS=300",
         f"mongodb://me:{PASSWORD}@/nowhere",
         f"mongodb://me:{PASSWORD}@@127.0.0.1:1",
+        None,
     ],
-    ids=["nobody answers", "no host", "not percent-encoded"],
+    ids=["nobody answers", "no host", "not percent-encoded", "refused"],
 )
-def test_whatever_failing_runs_leave_behind_holds_no_secret(uri: str, tmp_path: Path):
+def test_whatever_failing_runs_leave_behind_holds_no_secret(uri: str | None, mongodb_uri: str, tmp_path: Path):
     home = tmp_path / "dagster"
     home.mkdir()
     environment = os.environ | {
         "DAGSTER_HOME": str(home),
-        "MONGODB_URI": uri,
+        "MONGODB_URI": uri or f"mongodb://me:{PASSWORD}@{urlsplit(mongodb_uri).netloc.rpartition('@')[2]}/",
         "EVENT_DETECTION_DATA_DIR": str(tmp_path / "data"),
         "EVENT_DETECTION_REVIEW__TOKEN": TOKEN,
         "EVENT_DETECTION_AUTOMATION__WEBHOOK_URL": f"http://127.0.0.1:1/{TOPIC}",
     }
     said = []
-    for arguments in ([FAILING_JOB], [COMMAND, "export"], [COMMAND, "doctor"]):
+    for arguments in ([FAILING_JOB], [COMMAND, "export"], [COMMAND, "scan"], [COMMAND, "doctor"]):
         done = subprocess.run(
             [sys.executable, "-c", *arguments], env=environment, cwd=tmp_path, capture_output=True, timeout=120
         )
