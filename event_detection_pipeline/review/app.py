@@ -10,6 +10,7 @@ import typer
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from pymongo.database import Database
@@ -59,6 +60,7 @@ def create_app(database: Database[dict[str, Any]], settings: Settings, *, token:
         app.include_router(router, prefix=PREFIX)
     add_page(app)
     app.add_exception_handler(PyMongoError, _unavailable)
+    app.add_exception_handler(RequestValidationError, _invalid)
     origins = settings.review.allowed_origins
     app.add_middleware(
         Security,
@@ -97,3 +99,10 @@ def _prepare(database: Database[dict[str, Any]], settings: Settings) -> None:
 async def _unavailable(_request: Request, error: Exception) -> JSONResponse:
     logger.error("the database does not answer: %s", type(error).__name__)
     return JSONResponse({"detail": "The database does not answer; nothing was lost, try again"}, 503)
+
+
+async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    # Never the input, as FastAPI's own handler does: it may be a token, or a number or a text that JSON cannot hold.
+    assert isinstance(error, RequestValidationError)
+    problems = [{name: problem[name] for name in ("loc", "msg", "type")} for problem in error.errors()]
+    return JSONResponse({"detail": problems}, 422)

@@ -4,12 +4,12 @@ import base64
 import binascii
 import json
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, StringConstraints
 
 from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS
 from event_detection_pipeline.review.answers import ConversationNotFound, VersionNotFound, withdraw
@@ -35,6 +35,17 @@ Reviewer = Annotated[str, StringConstraints(min_length=1, max_length=80, strip_w
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 MAX_TRANSCRIPT = 500_000  # characters; two hours of speech are about 100 000
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # in UTC it is in the year 0 or 10000
+        raise ValueError("outside the years 1 to 9999 in UTC") from None
+
+
+# The database keeps moments in UTC.
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class CardId(BaseModel):
@@ -219,7 +230,7 @@ def unskip(request: Request, by: ByClient) -> None:
 
 
 @router.get("/stats")
-def stats(request: Request, since: AwareDatetime, client: Client | None = None) -> Stats:
+def stats(request: Request, since: Moment, client: Client | None = None) -> Stats:
     """How much waits, and what was answered since a moment."""
     service = service_of(request)
     by_event = service.queue.counts()
@@ -267,5 +278,5 @@ def _decode_cursor(cursor: str) -> tuple[float, Key]:
     try:
         value, key = json.loads(base64.urlsafe_b64decode(cursor))
         return float(value), Key(*map(str, key))
-    except (binascii.Error, ValueError, TypeError):
+    except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError):
         raise HTTPException(422, "This cursor is not one that the queue gave out") from None
