@@ -138,7 +138,8 @@ def settle_unfinished(database: Database[dict[str, Any]], *, copy_audio: bool) -
             settle(database, conversation_id, version_id, copy_audio=copy_audio)
         except (ConversationNotFound, VersionNotFound) as error:
             logger.warning("an answer stays in the log only: %s", error)
-            mark_settled(database, reviews_of(database, conversation_id, version_id))
+            if reviews := reviews_of(database, conversation_id, version_id):
+                mark_settled(database, reviews)
     return len(cut_short)
 
 

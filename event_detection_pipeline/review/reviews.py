@@ -113,7 +113,10 @@ def log_withdrawal(
 
 
 def mark_settled(database: Database[dict[str, Any]], reviews: Sequence[dict[str, Any]]) -> bool:
-    """Mark these reviews as carried out; False if any of them has changed meanwhile."""
+    """Mark a version's reviews as carried out; False if any of them has changed meanwhile, or another has come."""
+    of_version = reviews[0]["conversation_id"], reviews[0]["version_id"]
+    if _revisions(reviews_of(database, *of_version)) != _revisions(reviews):
+        return False
     marked = [
         _journaled(database).update_one(
             {"_id": review["_id"], "revision": review.get("revision")}, {"$set": {"settled": True}}
@@ -121,6 +124,10 @@ def mark_settled(database: Database[dict[str, Any]], reviews: Sequence[dict[str,
         for review in reviews
     ]
     return all(result.matched_count for result in marked)
+
+
+def _revisions(reviews: Sequence[dict[str, Any]]) -> dict[Any, int | None]:
+    return {review["_id"]: review.get("revision") for review in reviews}
 
 
 def _change(database: Database[dict[str, Any]], known: dict[str, Any], change: dict[str, Any]) -> int | None:
