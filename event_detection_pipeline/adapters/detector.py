@@ -9,6 +9,7 @@ import torch
 from peft import PeftModel
 from safetensors import SafetensorError
 
+from event_detection_pipeline.adapters.attention import PLAIN_ATTENTION
 from event_detection_pipeline.adapters.batch_size import BatchSize, clips_at_once, in_batches
 from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.examples import Example, decoder_input, read_wav
@@ -153,8 +154,7 @@ def _second_opinion(folder: Path, detection: Detection) -> Probe | None:
 def _load(base: str, language: str, adapters: Sequence[tuple[Path, Detection]], compute: Compute) -> Detector:
     whisper = load_whisper(base, compute, language)
     if compute.device.type == "cpu":
-        # PyTorch's fused attention does not multiply bfloat16 by the CPU's own instructions; plain products do.
-        whisper.model.set_attn_implementation("eager")
+        whisper.model.set_attn_implementation(PLAIN_ATTENTION)
     model: PeftModel | None = None
     loaded = []
     for number, (folder, detection) in enumerate(adapters):
