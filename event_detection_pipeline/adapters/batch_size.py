@@ -1,9 +1,11 @@
 """The batch size: how many clips are scored at once, and fewer when memory turns out not to hold them."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import groupby
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from transformers import WhisperConfig
@@ -18,6 +20,8 @@ Result = TypeVar("Result")
 # On a CPU: with fewer, weights are packed for the multiplication too often; with more, what a layer makes of the clips
 # leaves the caches and is new memory each time (docs/decisions.md).
 CPU_CLIPS = 4
+# Batches at a time on a CPU, each on its share of the cores. More would take more memory, and groups to fill them.
+CPU_BATCHES = 4
 # On a card: so many clips of 12 s keep the largest one busy, and more would have to wait decoded.
 MAX_CARD_CLIPS = 32
 # Of a card's free memory: the rest is for what the allocator cannot use again at once, and for others on the card.
@@ -39,10 +43,15 @@ class OutOfMemory(PipelineError):
 
 
 class BatchSize:
-    """How many clips are scored at once: at first as given, until the device's memory turns out not to hold so many."""
+    """How many clips are scored at once: at first as given, until the device's memory turns out not to hold so many.
 
-    def __init__(self, clips: int) -> None:
+    Args:
+        threads: how many batches are in work at a time; on a card one keeps it busy.
+    """
+
+    def __init__(self, clips: int, threads: int = 1) -> None:
         self.clips = clips
+        self.threads = threads
 
     def halve(self) -> None:
         """Raises OutOfMemory where there is nothing to halve."""
@@ -63,6 +72,11 @@ def clips_at_once(whisper: Whisper) -> int:
     return clips_that_fit(free + kept, whisper.model.config, whisper.compute.dtype)
 
 
+def batches_at_once(whisper: Whisper) -> int:
+    """How many batches to score at a time on the device that the model is on."""
+    return 1 if whisper.compute.device.type == "cuda" else min(torch.get_num_threads(), CPU_BATCHES)
+
+
 def clips_that_fit(free: int, config: WhisperConfig, dtype: torch.dtype) -> int:
     """How many clips of 30 s a card scores at once that has `free` bytes beside the model; at least 1, whatever fits.
 
@@ -81,22 +95,47 @@ def in_batches(buckets: Sequence[int], size: BatchSize, score: Callable[[list[in
 
     Args:
         buckets: the padded length of each clip.
-        score: is given the indices of clips of one bucket, and gives one result for each.
+        score: is given the indices of clips of one bucket, and gives one result for each; called by `size.threads`
+            threads at once.
 
     Raises:
         OutOfMemory.
     """
-    found: dict[int, Result] = {}
-    order = sorted(range(len(buckets)), key=lambda index: buckets[index])
-    for _, group in groupby(order, key=lambda index: buckets[index]):
-        waiting = list(group)
-        while waiting:
-            batch = waiting[: size.clips]
+    # The longest first: one that comes last would leave the other threads waiting.
+    order = sorted(range(len(buckets)), key=lambda index: -buckets[index])
+    of_one_bucket = [list(group) for _, group in groupby(order, key=lambda index: buckets[index])]
+    batches = [clips[at : at + size.clips] for clips in of_one_bucket for at in range(0, len(clips), size.clips)]
+
+    def fitting(batch: list[int]) -> list[Result]:
+        results: list[Result] = []
+        while len(results) < len(batch):
+            at_once = size.clips
             try:
-                scores = score(batch)
+                results += score(batch[len(results) : len(results) + at_once])
             except torch.OutOfMemoryError:
-                size.halve()
-                continue
-            found.update(zip(batch, scores, strict=True))
-            waiting = waiting[len(batch) :]
+                if size.clips == at_once:  # else another thread has halved it
+                    size.halve()
+        return results
+
+    with _mapping(size.threads) as each:
+        found = {
+            index: result
+            for batch, results in zip(batches, each(fitting, batches), strict=True)
+            for index, result in zip(batch, results, strict=True)
+        }
     return [found[index] for index in range(len(buckets))]
+
+
+@contextmanager
+def _mapping(threads: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """`map` in so many threads, that share the cores. A batch for each takes less time than one batch for all of them:
+    there they wait for one another at every step."""
+    if threads == 1:
+        yield map
+        return
+    cores = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, "listen", torch.set_num_threads, (max(cores // threads, 1),)) as pool:
+            yield pool.map
+    finally:
+        torch.set_num_threads(cores)  # what a thread sets is also the default of those to come

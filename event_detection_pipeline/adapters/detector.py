@@ -1,6 +1,7 @@
 """Detectors: promoted adapters loaded on their base model, ready to score clips and to write transcripts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -66,8 +67,13 @@ class Detector:
             clips: float32 mono 16 kHz, at most 30 s, of one bucket.
             transcripts: the words of each clip; empty where nothing was said.
         """
-        sketches = self.sketch(clips)
-        return {adapter.name: self.hear(adapter, sketches, transcripts) for adapter in self.adapters}
+        with self.bare():
+            sketches = self.sketch(clips)
+        scores = {}
+        for adapter in self.adapters:
+            with self.adapted(adapter):
+                scores[adapter.name] = self.hear(adapter, sketches, transcripts)
+        return scores
 
     def score_examples(self, examples: Sequence[Example]) -> dict[str, list[ClipScore]]:
         """`score` of examples of any lengths, in their order."""
@@ -80,14 +86,27 @@ class Detector:
         found = in_batches([example.bucket for example in examples], BatchSize(clips_at_once(self.whisper)), score)
         return {adapter.name: [one[number] for one in found] for number, adapter in enumerate(self.adapters)}
 
+    @contextmanager
+    def bare(self) -> Iterator[None]:
+        """No adapter changes anything in the block, in which several threads may `sketch`."""
+        with self.model.disable_adapter():
+            yield
+
+    @contextmanager
+    def adapted(self, adapter: LoadedAdapter) -> Iterator[None]:
+        """This adapter is in the model in the block, in which several threads may `hear` it."""
+        self.model.set_adapter(adapter.module_name)
+        with self.whisper.model.trimmed_encoder.beginning_at(self._shared):
+            yield
+
     def sketch(self, clips: Sequence[np.ndarray]) -> list[Sketch]:
-        """What lies below the adapters, and what the probes say to it; clips as in `score`."""
+        """What lies below the adapters, and what the probes say to it; clips as in `score`. Within `bare`: a probe may
+        go deeper than where another event's adapter begins."""
         probes = {adapter.name: adapter.probe for adapter in self.adapters if adapter.probe}
         depths = [probe.depth for probe in probes.values()]
         pools = Pools([len(clip) for clip in clips], depths)
         encoder, states = self.whisper.model.trimmed_encoder, torch.empty(0)
-        # Without adapters: a probe may go deeper than where another event's adapter begins.
-        with torch.inference_mode(), self.model.disable_adapter():
+        with torch.inference_mode():
             features = self.whisper.features(clips)
             for layer, hidden in enumerate(encoder.iter_states(features, max(self._shared, *depths, 0))):
                 pools.add(layer, hidden)
@@ -99,12 +118,10 @@ class Detector:
     def hear(
         self, adapter: LoadedAdapter, sketches: Sequence[Sketch], transcripts: Sequence[Sequence[str]]
     ) -> list[ClipScore]:
-        """The scores of one adapter for sketched clips of one bucket; transcripts as in `score`."""
+        """The scores of one adapter for sketched clips of one bucket, within `adapted`; transcripts as in `score`."""
         inputs = [decoder_input(self.whisper, words) for words in transcripts]
         states = torch.stack([sketch.states for sketch in sketches]).to(self.whisper.compute.device)
-        encoder = self.whisper.model.trimmed_encoder
-        self.model.set_adapter(adapter.module_name)
-        with encoder.beginning_at(self._shared), torch.inference_mode():
+        with torch.inference_mode():
             heard = read_scores(self.model, self.whisper, adapter.marker, states, inputs)
         if not adapter.probe:
             return heard

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from event_detection_pipeline.adapters.batch_size import BatchSize, clips_at_once, in_batches
+from event_detection_pipeline.adapters.batch_size import BatchSize, batches_at_once, clips_at_once, in_batches
 from event_detection_pipeline.adapters.detector import Detector, LoadedAdapter
 from event_detection_pipeline.adapters.scoring import ClipScore
 from event_detection_pipeline.adapters.whisper import bucket_samples
@@ -63,7 +63,8 @@ def listen(detector: Detector, windows: Sequence[Window], ears: Sequence[Mapping
         OutOfMemory.
     """
     buckets = [bucket_samples(len(window.samples)) for window in windows]
-    sketches = in_batches(buckets, size, lambda batch: detector.sketch([windows[index].samples for index in batch]))
+    with detector.bare():
+        sketches = in_batches(buckets, size, lambda batch: detector.sketch([windows[index].samples for index in batch]))
 
     @cache
     def words(index: int) -> Sequence[Word]:
@@ -73,12 +74,14 @@ def listen(detector: Detector, windows: Sequence[Window], ears: Sequence[Mapping
         return tuple(Word(text, None, None) for text in detector.transcribe(windows[index].samples))
 
     def ask(adapter: LoadedAdapter, asked: Sequence[int]) -> list[ClipScore]:
-        def hear(batch: list[int]) -> list[ClipScore]:
-            chosen = [asked[place] for place in batch]
-            transcripts = [[word.text for word in words(index)] for index in chosen]
-            return detector.hear(adapter, [sketches[index] for index in chosen], transcripts)
+        transcripts = [[word.text for word in words(index)] for index in asked]
 
-        return in_batches([buckets[index] for index in asked], size, hear)
+        def hear(batch: list[int]) -> list[ClipScore]:
+            chosen = [sketches[asked[place]] for place in batch]
+            return detector.hear(adapter, chosen, [transcripts[place] for place in batch])
+
+        with detector.adapted(adapter):
+            return in_batches([buckets[index] for index in asked], size, hear)
 
     for adapter in detector.adapters:
         own = [one[adapter.name] for one in ears]
@@ -103,7 +106,8 @@ def _promising_first(ears: Sequence[Ears], ceilings: Sequence[float]) -> tuple[l
 
 def batch_size(detectors: Sequence[Detector], settings: ScanSettings) -> BatchSize:
     """As configured; else what suits all of the detectors."""
-    return BatchSize(settings.batch_size or min(clips_at_once(detector.whisper) for detector in detectors))
+    models = [detector.whisper for detector in detectors]
+    return BatchSize(settings.batch_size or min(map(clips_at_once, models)), min(map(batches_at_once, models)))
 
 
 def time_of(score: ClipScore, words: Sequence[Word], window: Window) -> float | None:

@@ -1,6 +1,7 @@
 """The batch size: what follows from a device's memory, and what happens when it was too much."""
 
 from dataclasses import replace
+from threading import Barrier
 
 import pytest
 import torch
@@ -55,7 +56,32 @@ def test_batches_are_of_one_bucket_and_results_in_the_order_of_the_clips() -> No
 
     found = in_batches([5, 3, 5, 3, 5], BatchSize(2), score)
     assert found == [f"clip {index}" for index in range(5)]
-    assert batches == [[1, 3], [0, 2], [4]]
+    assert batches == [[0, 2], [4], [1, 3]]
+
+
+def test_threads_share_the_cores_and_leave_torch_as_it_was() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    together = Barrier(2, timeout=10)
+
+    def score(batch: list[int]) -> list[tuple[int, int]]:
+        together.wait()  # it breaks if one batch came after the other
+        return [(index, torch.get_num_threads()) for index in batch]
+
+    try:
+        found = in_batches([1, 1, 2, 2, 1, 3], BatchSize(2, threads=2), score)
+        assert found == [(index, 2) for index in range(6)]
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_what_goes_wrong_in_a_thread_is_told() -> None:
+    def score(batch: list[int]) -> list[int]:
+        raise ValueError(f"clip {batch[0]}")
+
+    with pytest.raises(ValueError, match="clip 0"):
+        in_batches([1, 1], BatchSize(1, threads=2), score)
 
 
 def test_a_batch_that_does_not_fit_is_halved_for_good() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from event_detection_pipeline.adapters.batch_size import BatchSize, in_batches
 from event_detection_pipeline.adapters.detector import Detector, load_detectors, lowest_adapted_layer
 from event_detection_pipeline.config import SAMPLE_RATE
 from event_detection_pipeline_tests.random_adapter import CPU, random_adapter
@@ -37,6 +38,25 @@ def test_several_adapters_at_once_score_exactly_what_each_scores_alone(folders: 
         assert alone == {folder.name: together[folder.name]}
     scores = [[one.score for one in found] for found in together.values()]
     assert not np.allclose(scores[0], scores[1])
+
+
+def test_several_threads_hear_what_one_hears(folders: list[Path]) -> None:
+    detector = only(folders)
+    clips, words, alone = CLIPS * 4, WORDS * 4, detector.score(CLIPS[:1], WORDS[:1])
+    size = BatchSize(1, threads=4)
+    with detector.bare():
+        sketches = in_batches([1] * 12, size, lambda batch: detector.sketch([clips[index] for index in batch]))
+    for adapter in detector.adapters:
+        with detector.adapted(adapter):
+            heard = in_batches(
+                [1] * 12,
+                size,
+                lambda batch, adapter=adapter: detector.hear(
+                    adapter, [sketches[index] for index in batch], [words[index] for index in batch]
+                ),
+            )
+        assert heard[:3] * 4 == heard
+        assert heard[:1] == alone[adapter.name]
 
 
 def test_what_no_adapter_changes_runs_once_for_all_of_them(folders: list[Path]) -> None:

@@ -2,6 +2,7 @@
 when it was, in seconds of the recording."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import numpy as np
@@ -53,6 +54,12 @@ class Scripted:
         detection = Detection("chime", "<chime>", "CHIME_DETECTED", "tiny", threshold, "by hand", "0", ())
         self.adapters = (LoadedAdapter("chime_v1", detection, "adapter_0", Marker("", (), ()), probe),)
         self.asked = 0
+
+    def bare(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def adapted(self, _adapter: LoadedAdapter) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def sketch(self, clips: Sequence[np.ndarray]) -> list[Sketch]:
         return [Sketch(torch.from_numpy(clip), {"chime_v1": Said(float(clip[0]), 0.5)}) for clip in clips]
