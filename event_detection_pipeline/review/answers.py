@@ -9,18 +9,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bson import ObjectId
 from pymongo.database import Database
 
-from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS
+from event_detection_pipeline.chronicle.database import CONVERSATIONS
 from event_detection_pipeline.chronicle.documents import Document
 from event_detection_pipeline.errors import PipelineError
 from event_detection_pipeline.review import stash
 from event_detection_pipeline.review.reviews import (
     Answer,
+    begin_settling,
+    end_settling,
     events_of,
+    find_unsettled,
+    give_up_settling,
     log_answer,
     log_withdrawal,
-    mark_settled,
     reviews_of,
 )
 
@@ -112,8 +116,10 @@ def settle(
     Raises:
         ConversationNotFound, VersionNotFound: the version is gone.
     """
+    who = ObjectId()
     while True:
         conversation, version = _load(database, conversation_id, version_id)
+        begin_settling(database, conversation_id, version_id, who)
         reviews = reviews_of(database, conversation_id, version_id)
         if not reviews:
             return None
@@ -126,20 +132,19 @@ def settle(
             stash.remove(database, conversation_id, version)
         _write_flag(database, conversation_id, version_id, verdict, reviews)
         # An answer that came in between is carried out by whoever sees it last.
-        if mark_settled(database, reviews):
+        if end_settling(database, reviews, who):
             return entry
 
 
 def settle_unfinished(database: Database[dict[str, Any]], *, copy_audio: bool) -> int:
     """Carry out the answers that a crash cut short; how many there were."""
-    cut_short = list(database[EVENT_REVIEWS].find({"settled": False}, {"conversation_id": 1, "version_id": 1}))
+    cut_short = find_unsettled(database)
     for conversation_id, version_id in {(review["conversation_id"], review["version_id"]) for review in cut_short}:
         try:
             settle(database, conversation_id, version_id, copy_audio=copy_audio)
         except (ConversationNotFound, VersionNotFound) as error:
             logger.warning("an answer stays in the log only: %s", error)
-            if reviews := reviews_of(database, conversation_id, version_id):
-                mark_settled(database, reviews)
+            give_up_settling(database, conversation_id, version_id)
     return len(cut_short)
 
 

@@ -22,6 +22,7 @@ from event_detection_pipeline.review import adapters, contract, login, v2
 from event_detection_pipeline.review.answers import settle_unfinished
 from event_detection_pipeline.review.cards import ensure_card_indexes
 from event_detection_pipeline.review.page import add_page
+from event_detection_pipeline.review.reviews import ensure_review_indexes
 from event_detection_pipeline.review.security import Gate, Security, is_loopback
 from event_detection_pipeline.review.service import Service
 
@@ -93,6 +94,7 @@ def serve(database: Database[dict[str, Any]], settings: Settings, host: str, por
 def _prepare(database: Database[dict[str, Any]], settings: Settings) -> None:
     ensure_indexes(database)
     ensure_card_indexes(database)
+    ensure_review_indexes(database)
     settle_unfinished(database, copy_audio=settings.review.stash_copy_audio)
 
 

@@ -1,15 +1,17 @@
 """The log of people's answers, `event_reviews`: who said what of which event, when, about which adapter's score.
 
 One document for each version and event. It is written before anything else, so that whatever an answer changes
-elsewhere (the flag, the stash) can be done again after a crash: `settled` says whether it was. A write is confirmed
-when it is in the server's journal, with all that was written before it: a killed server loses no answer.
+elsewhere (the flag, the stash) can be done again after a crash: `settled` says whether it was, and `settling` who is
+about to do it. A write is confirmed when it is in the server's journal, with all that was written before it: a killed
+server loses no answer.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from bson import ObjectId
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
@@ -20,6 +22,8 @@ from event_detection_pipeline.errors import PipelineError
 Said = Literal["accepted", "rejected"]
 
 _HISTORY_LIMIT = 50  # changes of mind kept, so that no document grows without bound
+# Who began to carry a version's answers out so long ago has ended, one way or another.
+_SETTLING_TIME = timedelta(hours=1)
 _KEPT = ("answer", "reviewer", "reviewed_at", "reason", "transcript", "time")
 
 
@@ -112,18 +116,55 @@ def log_withdrawal(
         raise AnswerChanged("somebody has answered this since; it was not taken back")
 
 
-def mark_settled(database: Database[dict[str, Any]], reviews: Sequence[dict[str, Any]]) -> bool:
-    """Mark a version's reviews as carried out; False if any of them has changed meanwhile, or another has come."""
+def ensure_review_indexes(database: Database[dict[str, Any]]) -> None:
+    """Index what is not carried out: looking for it costs the same whatever the history."""
+    database[EVENT_REVIEWS].create_index("settled", partialFilterExpression={"settled": False})
+    database[EVENT_REVIEWS].create_index("settling", sparse=True)
+
+
+def find_unsettled(database: Database[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The keys of the reviews that are not carried out, or that somebody began to carry out who has not ended."""
+    unsettled = {"$or": [{"settled": False}, {"settling": {"$type": "objectId"}}]}
+    return list(database[EVENT_REVIEWS].find(unsettled, {"conversation_id": 1, "version_id": 1, "event": 1}))
+
+
+def begin_settling(database: Database[dict[str, Any]], conversation_id: str, version_id: str, who: ObjectId) -> None:
+    """Put on record that somebody is about to carry out what the reviews of a version say, before they are read.
+
+    Who is overtaken by another answer, writes what the earlier one said, and dies before seeing the later, leaves
+    stash and flag wrong though that later one was carried out: this record is what is left to tell of it.
+    """
+    of_version = {"conversation_id": conversation_id, "version_id": version_id}
+    database[EVENT_REVIEWS].update_many(of_version, {"$addToSet": {"settling": who}})
+
+
+def end_settling(database: Database[dict[str, Any]], reviews: Sequence[dict[str, Any]], who: ObjectId) -> bool:
+    """Mark a version's reviews as carried out; False if any of them has changed meanwhile, or another has come.
+
+    Args:
+        reviews: all of the version, as they were read after `begin_settling`.
+    """
     of_version = reviews[0]["conversation_id"], reviews[0]["version_id"]
     if _revisions(reviews_of(database, *of_version)) != _revisions(reviews):
         return False
+    # Others who began keep their record: they may have read something older, and write it yet.
+    earliest = datetime.now(UTC) - _SETTLING_TIME
+    begun = {one for review in reviews for one in review.get("settling", [])}
+    ended = [who, *(one for one in begun if one.generation_time < earliest)]
     marked = [
         _journaled(database).update_one(
-            {"_id": review["_id"], "revision": review.get("revision")}, {"$set": {"settled": True}}
+            {"_id": review["_id"], "revision": review.get("revision")},
+            {"$set": {"settled": True}, "$pull": {"settling": {"$in": ended}}},
         )
         for review in reviews
     ]
     return all(result.matched_count for result in marked)
+
+
+def give_up_settling(database: Database[dict[str, Any]], conversation_id: str, version_id: str) -> None:
+    """Let the answers on a version that is gone stand in the log alone."""
+    of_version = {"conversation_id": conversation_id, "version_id": version_id}
+    _journaled(database).update_many(of_version, {"$set": {"settled": True, "settling": []}})
 
 
 def _revisions(reviews: Sequence[dict[str, Any]]) -> dict[Any, int | None]:
