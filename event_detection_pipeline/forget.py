@@ -18,7 +18,7 @@ from event_detection_pipeline.chronicle.database import (
     TRAINING_STASH,
 )
 from event_detection_pipeline.clips.cutting import file_stem
-from event_detection_pipeline.clips.export import index_path
+from event_detection_pipeline.clips.export import index_path, nobody_else_exports
 from event_detection_pipeline.clips.index import forget_conversation
 from event_detection_pipeline.clips.manifest import read_manifest, write_manifest
 from event_detection_pipeline.config import Settings
@@ -46,13 +46,16 @@ def forget(database: Database[dict[str, Any]], settings: Settings, conversation_
     """
     of_conversation = {"conversation_id": conversation_id}
     database = database.with_options(write_concern=JOURNALED)
-    stash = database[TRAINING_STASH].delete_many(of_conversation).deleted_count
-    scans = sum(database[name].delete_many(of_conversation).deleted_count for name in (EVENT_SCANS, EVENT_SHADOW_SCANS))
-    database[EVENT_SCAN_LEASES].delete_many(of_conversation)
-    reviews = database[EVENT_REVIEWS].delete_many(of_conversation).deleted_count
-    clips = forget_conversation(index_path(settings), conversation_id)
-    (settings.audio_dir / f"{file_stem(conversation_id)}.wav").unlink(missing_ok=True)
-    lines = sum(_without(manifest, conversation_id) for manifest in sorted(settings.manifest_dir.glob("*.jsonl")))
+    with nobody_else_exports(settings, settings.events):
+        stash = database[TRAINING_STASH].delete_many(of_conversation).deleted_count
+        scans = sum(
+            database[name].delete_many(of_conversation).deleted_count for name in (EVENT_SCANS, EVENT_SHADOW_SCANS)
+        )
+        database[EVENT_SCAN_LEASES].delete_many(of_conversation)
+        reviews = database[EVENT_REVIEWS].delete_many(of_conversation).deleted_count
+        clips = forget_conversation(index_path(settings), conversation_id)
+        (settings.audio_dir / f"{file_stem(conversation_id)}.wav").unlink(missing_ok=True)
+        lines = sum(_without(manifest, conversation_id) for manifest in sorted(settings.manifest_dir.glob("*.jsonl")))
     shutil.rmtree(settings.state_cache_dir, ignore_errors=True)
     kept = database[CONVERSATIONS].find_one(of_conversation | {"deleted": {"$ne": True}}, {"_id": 1})
     adapters = tuple(trained_on(settings.adapter_dir, conversation_id))

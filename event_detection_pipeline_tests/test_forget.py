@@ -1,5 +1,7 @@
 """What was made of a conversation can be taken back, and nothing of the others."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,12 @@ import pytest
 from pymongo.database import Database
 
 from event_detection_pipeline.adapters.provenance import write_conversations
-from event_detection_pipeline.clips.export import export_clips, manifest_path, write_training_manifest
+from event_detection_pipeline.clips.export import (
+    export_clips,
+    manifest_path,
+    nobody_else_exports,
+    write_training_manifest,
+)
 from event_detection_pipeline.clips.manifest import read_manifest
 from event_detection_pipeline.clips.recordings import add_recordings
 from event_detection_pipeline.clips.wav import wav_bytes
@@ -73,3 +80,43 @@ def test_forgetting_what_nobody_knows_removes_nothing(database: Mongo, settings:
     report = forget(database, settings, "nobody")
     assert (report.clips, report.manifest_lines, report.stash_entries, report.still_in_chronicle) == (0, 0, 0, False)
     assert all(Path(clip.audio).exists() for clip in clips)
+
+
+def test_what_is_forgotten_while_an_export_makes_clips_of_it_does_not_come_back(
+    database: Mongo, settings: Settings, event: EventSettings
+):
+    for conversation_id in ("kept", "gone"):
+        add_stash_entry(database, add_conversation(database, conversation_id=conversation_id, seconds=1.0))
+    with ThreadPoolExecutor() as pool:
+        forgetting = []
+
+        def forget_the_next(done: int, _total: int) -> None:
+            if done == 1:
+                forgetting.append(pool.submit(forget, database, settings, "gone"))
+                wait(forgetting, timeout=1)
+
+        export_clips(database, settings, event, forget_the_next)
+        assert forgetting[0].result().stash_entries == 1
+    write_training_manifest(settings, event, min_samples=0)
+    assert [clip.conversation_id for clip in read_manifest(manifest_path(settings, event))] == ["kept"]
+    assert [file.name for file in settings.audio_dir.iterdir()] == ["kept.wav"]
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda database, settings, event: export_clips(database, settings, event),
+        lambda _database, settings, event: write_training_manifest(settings, event, min_samples=0),
+        lambda database, settings, _event: forget(database, settings, "gone"),
+    ],
+    ids=["export", "manifest", "forget"],
+)
+def test_exports_manifests_and_forgetting_wait_for_each_other(
+    database: Mongo, settings: Settings, event: EventSettings, action: Callable[..., object]
+):
+    add_stash_entry(database, add_conversation(database, seconds=1.0))
+    with ThreadPoolExecutor() as pool:
+        with nobody_else_exports(settings, [event]):
+            waiting = pool.submit(action, database, settings, event)
+            assert not wait([waiting], timeout=0.5).done
+        waiting.result()

@@ -1,11 +1,15 @@
 """From what people said to clips on disk, and from clips to the manifest that training reads."""
 
 import hashlib
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from pymongo.database import Database
 
 from event_detection_pipeline.chronicle.database import CONVERSATIONS, ensure_indexes
@@ -23,6 +27,8 @@ from event_detection_pipeline.clips.sources import BACKGROUND, Candidate, list_c
 from event_detection_pipeline.config import EventSettings, Settings
 from event_detection_pipeline.errors import PipelineError
 from event_detection_pipeline.progress import Progress
+
+logger = logging.getLogger(__name__)
 
 # Part of every fingerprint: raise it when the same material would become other clips.
 _CLIP_FORMAT = 1
@@ -131,6 +137,27 @@ def manifest_path(settings: Settings, event: EventSettings) -> Path:
     return settings.manifest_dir / f"{event.name}.jsonl"
 
 
+@contextmanager
+def nobody_else_exports(settings: Settings, events: Iterable[EventSettings]) -> Iterator[None]:
+    """Wait for the end of what exports these events on this machine, and keep others from it meanwhile.
+
+    Held from reading what there is until what was made of it is listed, by whoever makes clips (of the database) or a
+    manifest (of the index), and by whoever forgets a conversation: it must not come back out of what was read before.
+    Between clips and manifest, which are steps of their own, nothing needs to be held: the manifest is made of what
+    the index says by then.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        for name in sorted(event.name for event in events):  # in the same order everywhere: no two wait for each other
+            lock = FileLock(settings.data_dir / f".{name}.export.lock")
+            try:
+                held.enter_context(lock.acquire(timeout=0))
+            except Timeout:
+                logger.info("event %s is being exported; waiting for the end of it", name)
+                held.enter_context(lock.acquire())
+        yield
+
+
 def export_clips(
     database: Database[dict[str, Any]], settings: Settings, event: EventSettings, progress: Progress = no_progress
 ) -> ClipReport:
@@ -141,26 +168,27 @@ def export_clips(
         OtherDatabase: there are clips, but not one conversation.
         NoAudioFound: there is something, but none of it has audio.
     """
-    is_chronicle = database[CONVERSATIONS].estimated_document_count() > 0
-    if is_chronicle:
-        ensure_indexes(database)
-    recordings = list_recordings(settings, event)
-    candidates, unusable = list_candidates(database, event, settings, with_background=bool(recordings))
-    with open_index(index_path(settings), event.name) as index:
-        if not is_chronicle and index.fingerprints():
-            raise OtherDatabase(database.name)  # one letter wrong in a name must not cost a night of decoding
-        made = _make_all(database, settings, event, index, candidates, progress)
-        index.sweep()
-        if not candidates and not unusable and not recordings:
-            raise EmptyStash
-        set_aside = [reject for reject in index.rejects() if reject.source != BACKGROUND]
-        report = ClipReport(tuple(index.lines()), (*unusable, *set_aside), made, rejects_path(settings, event))
-    without_audio = [reject for reject in report.rejects if reject.reason in _WITHOUT_AUDIO]
-    if not report.lines and without_audio:
-        with_chunks = sum(has_audio(database, reject.conversation_id or "") for reject in without_audio)
-        raise NoAudioFound(len(report.rejects), with_chunks)
-    write_rejects(report.rejects_path, report.rejects)
-    return report
+    with nobody_else_exports(settings, [event]):
+        is_chronicle = database[CONVERSATIONS].estimated_document_count() > 0
+        if is_chronicle:
+            ensure_indexes(database)
+        recordings = list_recordings(settings, event)
+        candidates, unusable = list_candidates(database, event, settings, with_background=bool(recordings))
+        with open_index(index_path(settings), event.name) as index:
+            if not is_chronicle and index.fingerprints():
+                raise OtherDatabase(database.name)  # one letter wrong in a name must not cost a night of decoding
+            made = _make_all(database, settings, event, index, candidates, progress)
+            index.sweep()
+            if not candidates and not unusable and not recordings:
+                raise EmptyStash
+            set_aside = [reject for reject in index.rejects() if reject.source != BACKGROUND]
+            report = ClipReport(tuple(index.lines()), (*unusable, *set_aside), made, rejects_path(settings, event))
+        without_audio = [reject for reject in report.rejects if reject.reason in _WITHOUT_AUDIO]
+        if not report.lines and without_audio:
+            with_chunks = sum(has_audio(database, reject.conversation_id or "") for reject in without_audio)
+            raise NoAudioFound(len(report.rejects), with_chunks)
+        write_rejects(report.rejects_path, report.rejects)
+        return report
 
 
 def write_training_manifest(
@@ -175,14 +203,15 @@ def write_training_manifest(
     Raises:
         TooFewSamples: there are fewer clips than `min_samples`; the manifest is left as it was.
     """
-    with open_index(index_path(settings), event.name) as index:
-        lines = index.lines()
     needed = settings.min_samples if min_samples is None else min_samples
-    if len(lines) < needed:
-        raise TooFewSamples(len(lines), needed)
-    path = output or manifest_path(settings, event)
-    before = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1] if path.is_file() else []
-    return ManifestReport(path, write_lines(path, lines), compare(before, lines))
+    with nobody_else_exports(settings, [event]):
+        with open_index(index_path(settings), event.name) as index:
+            lines = index.lines()
+        if len(lines) < needed:
+            raise TooFewSamples(len(lines), needed)
+        path = output or manifest_path(settings, event)
+        before = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1] if path.is_file() else []
+        return ManifestReport(path, write_lines(path, lines), compare(before, lines))
 
 
 def _make_all(
