@@ -8,6 +8,7 @@ from typing import Any
 from pymongo.database import Database
 
 from event_detection_pipeline.adapters.provenance import trained_on
+from event_detection_pipeline.adapters.store import open_store
 from event_detection_pipeline.chronicle.database import (
     CONVERSATIONS,
     EVENT_REVIEWS,
@@ -43,6 +44,7 @@ def forget(database: Database[dict[str, Any]], settings: Settings, conversation_
 
     Raises:
         BrokenIndex, BrokenManifest: what can be removed elsewhere has been.
+        OSError: the shared store does not answer; all is removed, but which adapters know it could not be read.
     """
     of_conversation = {"conversation_id": conversation_id}
     database = database.with_options(write_concern=JOURNALED)
@@ -58,7 +60,7 @@ def forget(database: Database[dict[str, Any]], settings: Settings, conversation_
         lines = sum(_without(manifest, conversation_id) for manifest in sorted(settings.manifest_dir.glob("*.jsonl")))
     shutil.rmtree(settings.state_cache_dir, ignore_errors=True)
     kept = database[CONVERSATIONS].find_one(of_conversation | {"deleted": {"$ne": True}}, {"_id": 1})
-    adapters = tuple(trained_on(settings.adapter_dir, conversation_id))
+    adapters = tuple(trained_on(open_store(settings), conversation_id))
     return Forgotten(clips, adapters, lines, stash, scans, reviews, still_in_chronicle=kept is not None)
 
 

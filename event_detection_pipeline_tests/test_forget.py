@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from pymongo.database import Database
 
-from event_detection_pipeline.adapters.provenance import write_conversations
+from event_detection_pipeline.adapters.provenance import CONVERSATIONS_FILE, write_conversations
+from event_detection_pipeline.adapters.store import open_store
 from event_detection_pipeline.clips.export import (
     export_clips,
     manifest_path,
@@ -19,7 +20,7 @@ from event_detection_pipeline.clips.export import (
 from event_detection_pipeline.clips.manifest import read_manifest
 from event_detection_pipeline.clips.recordings import add_recordings
 from event_detection_pipeline.clips.wav import wav_bytes
-from event_detection_pipeline.config import EventSettings, Settings
+from event_detection_pipeline.config import AdapterSettings, EventSettings, Settings
 from event_detection_pipeline.forget import forget
 from event_detection_pipeline_tests.household import add_conversation, add_stash_entry
 
@@ -120,3 +121,18 @@ def test_exports_manifests_and_forgetting_wait_for_each_other(
             waiting = pool.submit(action, database, settings, event)
             assert not wait([waiting], timeout=0.5).done
         waiting.result()
+
+
+def test_an_adapter_that_another_machine_trained_is_named_and_not_fetched(
+    database: Mongo, settings: Settings, tmp_path: Path
+):
+    shared = AdapterSettings(url=(tmp_path / "shared").as_uri())
+    here, there = (
+        settings.model_copy(update={"adapters": shared, "data_dir": tmp_path / machine})
+        for machine in ("here", "there")
+    )
+    for conversation_id in ("gone", "kept"):
+        with open_store(there).new_version("sneeze") as (_, folder):
+            (folder / CONVERSATIONS_FILE).write_text(f"{conversation_id}\n")
+    assert forget(database, here, "gone").adapters == ("sneeze_v1",)
+    assert not list(here.adapter_dir.glob("sneeze_v*"))

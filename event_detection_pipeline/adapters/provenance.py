@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from event_detection_pipeline.adapters.store import AdapterStore
 from event_detection_pipeline.clips.manifest import Clip
 from event_detection_pipeline.files import write_atomically
 
@@ -15,7 +16,7 @@ def write_conversations(folder: Path, clips: Iterable[Clip]) -> None:
     write_atomically(folder / CONVERSATIONS_FILE, "".join(f"{id_}\n" for id_ in ids).encode())
 
 
-def trained_on(root: Path, conversation_id: str) -> list[str]:
-    """The adapters below `root` that know a conversation, by name."""
-    lists = sorted(root.glob(f"*_v*/{CONVERSATIONS_FILE}"))
-    return [one.parent.name for one in lists if conversation_id in one.read_text(encoding="utf-8").splitlines()]
+def trained_on(store: AdapterStore, conversation_id: str) -> list[str]:
+    """The adapters of a store that know a conversation, by name."""
+    lists = sorted(store.texts(CONVERSATIONS_FILE).items())
+    return [name for name, ids in lists if conversation_id in ids.splitlines()]

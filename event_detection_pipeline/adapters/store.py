@@ -105,6 +105,10 @@ class AdapterStore:
                     found.append(version)
         return sorted(found)
 
+    def texts(self, name: str) -> dict[str, str]:
+        """What the small file of that name says in every adapter, of all events, by the adapter's name."""
+        return {file.parent.name: file.read_text("utf-8") for file in self.root.glob(f"*_v*/{name}")}
+
     def newest(self, event: str) -> AdapterVersion:
         """The last adapter trained. Raises NoSuchAdapter that says how to train one."""
         versions = self.versions(event)
