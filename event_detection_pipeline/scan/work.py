@@ -26,6 +26,7 @@ SWEEP = 500
 
 _BATCH = 200  # conversations read at a time
 _FIRST_SPAN = timedelta(days=1)  # that the first of them are looked for in
+_SHORTEST_SPAN = timedelta(seconds=1)  # an ObjectId counts no smaller ones
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _LEASED_AT_ONCE = 8  # versions: few enough that two scans share even a short list
 
@@ -122,7 +123,7 @@ class Work:
             if heads:
                 yield heads
             full = len(heads) == _BATCH
-            below, span = (heads[-1]["_id"], span / 2) if full else (above, span * 2)
+            below, span = (heads[-1]["_id"], max(span / 2, _SHORTEST_SPAN)) if full else (above, span * 2)
 
     def _pending(self, heads: Sequence[Document]) -> Iterator[PendingVersion]:
         examined = examine(self._database, heads, self._adapters)

@@ -149,7 +149,7 @@ class Commands(CommandListener):
 def test_gaps_crowds_and_wrong_clocks_hide_no_conversation(chronicle: Db, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "_BATCH", 3)
     moments = [datetime(1970, 1, 1, tzinfo=UTC), datetime(2001, 5, 5, tzinfo=UTC)]
-    moments += [LONG_AGO] * 10 + [LONG_AGO + timedelta(seconds=1)] * 2
+    moments += [LONG_AGO] * 200 + [LONG_AGO + timedelta(seconds=1)] * 2
     moments += [NOW, datetime(2090, 1, 1, tzinfo=UTC)]
     for number, moment in enumerate(moments):
         save_conversation(chronicle, str(number), _id=id_of(moment))
