@@ -22,6 +22,7 @@ from event_detection_pipeline.config import EventSettings, Settings
 from event_detection_pipeline.review.cards import find_cards
 from event_detection_pipeline.review.flagged import iter_flagged
 from event_detection_pipeline.scan.leases import Leases
+from event_detection_pipeline.scan.windows import version_windows
 from event_detection_pipeline.scan.work import Work
 from event_detection_pipeline_tests.household import add_conversation, add_stash_entry
 from event_detection_pipeline_tests.review.flags import add_flagged
@@ -70,7 +71,14 @@ conversation = fields(
     active_transcript_version=st.just("v1") | value,
     transcript_versions=st.lists(version | value, max_size=3) | value,
 )
-chunk = fields("duration", "deleted", conversation_id=st.just("wild") | value, chunk_index=value, audio_data=value)
+chunk = fields(
+    "duration",
+    "deleted",
+    # A list matches a query for what is in it.
+    conversation_id=st.sampled_from(["wild", ["stashed"], ["new"]]) | value,
+    chunk_index=value,
+    audio_data=value,
+)
 stashed = fields(
     "transcript",
     "segments",
@@ -128,7 +136,8 @@ def test_documents_of_wild_types_stop_nothing(
         with Leases(database, ["event_v1"]) as leases:
             pending = list(Work(database, {"event": "event_v1"}, leases, limit=None))
             leases.finish(pending)
-        assert "new" in {one.conversation_id for one in pending}
+        new = [one for one in pending if one.conversation_id == "new"]
+        assert [len(list(version_windows(database, one, settings_.clips))) for one in new] == [1]
 
 
 @given(version)

@@ -20,7 +20,13 @@ import soxr
 from numpy.typing import NDArray
 from pymongo.database import Database
 
-from event_detection_pipeline.chronicle.chunks import MAX_SECONDS, DatabaseChunks, EncodedChunk, chunk_headers
+from event_detection_pipeline.chronicle.chunks import (
+    MAX_CHUNK_SECONDS,
+    MAX_SECONDS,
+    DatabaseChunks,
+    EncodedChunk,
+    chunk_headers,
+)
 from event_detection_pipeline.config import SAMPLE_RATE
 from event_detection_pipeline.errors import PipelineError
 
@@ -28,8 +34,6 @@ from event_detection_pipeline.errors import PipelineError
 # the last differences were below 16 bits after 300 ms (measured on the demo's speech).
 _SETTLING_SECONDS = 0.5
 _EDGE_SECONDS = 0.05  # what the resampler hears of the samples behind the last one
-# Chronicle cuts at 10 s. Half an hour of silence is 100 kB of Opus and 115 MB of samples: no chunk may be longer.
-MAX_CHUNK_SECONDS = 1800.0
 _PIECE_SECONDS = 30  # decoded so far is brought to 16 kHz this often, which is a third of the memory or less
 OPUS_RATE = 48_000  # Hz; Opus counts in it whatever the source's rate was (RFC 7845, section 4)
 

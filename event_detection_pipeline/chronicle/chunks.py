@@ -17,6 +17,8 @@ CHUNK_SECONDS = 10.0  # what Chronicle cuts audio to when a conversation says no
 # Chronicle takes uploads of up to 2 h; beyond 3 h an index or a length is wrong.
 MAX_CHUNKS = 1080
 MAX_SECONDS = MAX_CHUNKS * CHUNK_SECONDS
+# Half an hour of silence is 100 kB of Opus and 115 MB of samples: no chunk may be longer, nor say so.
+MAX_CHUNK_SECONDS = 1800.0
 
 _FETCH_CHUNKS = 32  # about 1 MB of Opus at a time
 
@@ -124,7 +126,9 @@ def chunk_headers(database: Database[dict[str, Any]], conversation_ids: Sequence
     fields = {"conversation_id": 1, "chunk_index": 1, "duration": 1}
     headers: dict[str, list[Document]] = {conversation_id: [] for conversation_id in conversation_ids}
     for header in database[AUDIO_CHUNKS].find(query, fields):
-        headers[header["conversation_id"]].append(header)
+        # A list matches a query for what is in it, and belongs to nobody.
+        if isinstance(header["conversation_id"], str):
+            headers[header["conversation_id"]].append(header)
     return headers
 
 
@@ -147,7 +151,7 @@ def nominal_seconds(by_index: dict[int, Document]) -> float:
 
 def _seconds(document: Document) -> float | None:
     seconds = document.get("duration")
-    return float(seconds) if isinstance(seconds, int | float) and 0 < seconds <= MAX_SECONDS else None
+    return float(seconds) if isinstance(seconds, int | float) and 0 < seconds <= MAX_CHUNK_SECONDS else None
 
 
 def _encoded(index: int, data: object, document: Document, nominal: float) -> EncodedChunk:

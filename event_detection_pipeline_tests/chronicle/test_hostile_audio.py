@@ -7,11 +7,10 @@ from io import BytesIO
 import av
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from event_detection_pipeline.chronicle.audio import (
-    MAX_CHUNK_SECONDS,
     AudioTooLong,
     UndecodableAudio,
     decode,
@@ -20,7 +19,7 @@ from event_detection_pipeline.chronicle.audio import (
     file_bytes,
     opus_seconds,
 )
-from event_detection_pipeline.chronicle.chunks import EncodedChunk, StoredChunks, WavChunks
+from event_detection_pipeline.chronicle.chunks import MAX_CHUNK_SECONDS, EncodedChunk, StoredChunks, WavChunks
 from event_detection_pipeline.config import SAMPLE_RATE
 from event_detection_pipeline_tests.sounds import encode, tone
 
@@ -94,11 +93,12 @@ def test_what_is_almost_base64_is_bytes(data: str | bytes):
 wild = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5)
 
 
+@example([{"chunk_index": 0, "duration": 2 * MAX_CHUNK_SECONDS}])
 @given(st.lists(st.dictionaries(st.sampled_from(["_id", "chunk_index", "duration", "audio_data"]), wild) | wild))
 def test_copies_of_any_form_in_a_stash_entry_have_lengths_that_make_sense(copies: list[object]):
     source = StoredChunks(copies)
     chunks = list(source.fetch(range(source.count)))
-    assert all(0 < chunk.seconds <= 3 * 3600 for chunk in chunks)
+    assert all(0 < chunk.seconds <= MAX_CHUNK_SECONDS for chunk in chunks)
     assert all(chunk.data is None or isinstance(chunk.data, bytes | str) for chunk in chunks)
 
 
