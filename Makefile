@@ -5,6 +5,9 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do $$p -c '$(FITS)' 2>
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := .demo
+# Of `make faults`: so many cases, or HOURS=8 instead.
+CASES ?= 500
+SEED ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo ui review test test-browser test-scale faults soak check audit lock format doctor frontend clean
@@ -56,7 +59,7 @@ format: setup ## Let ruff put the code in order
 	$(BIN)/ruff format .
 
 faults: setup ## Hundreds of killed, starved and interrupted operations: each promise of docs/guarantees.md
-	$(BIN)/python -m event_detection_pipeline_tests.faults --cases 500 --seed 1
+	$(BIN)/python -m event_detection_pipeline_tests.faults --seed $(SEED) $(if $(HOURS),--hours $(HOURS),--cases $(CASES))
 
 soak: setup ## What happens by itself on a long history: times, and the memory of many hours of audio
 	$(BIN)/python -m benchmarks.soak

@@ -6,6 +6,7 @@ by a listener of its driver. Neither can be taken back: use it in a process of i
 
 import os
 import sys
+from collections import Counter
 from threading import Lock
 from typing import Any
 
@@ -19,7 +20,7 @@ _COMMANDS = {"insert", "update", "delete", "findAndModify", "createIndexes"}
 
 
 class Fate:
-    """Counts the changes that this process makes from now on.
+    """Counts the changes that this process makes from now on, and its commands to a database.
 
     Args:
         dies_before: the number (from 0) of the change that is not made any more; None to count only.
@@ -27,6 +28,7 @@ class Fate:
 
     def __init__(self, dies_before: int | None = None) -> None:
         self.changes = 0
+        self.commands: Counter[str] = Counter()
         self._dies_before = dies_before
         self._lock = Lock()
         sys.addaudithook(self._hear)
@@ -48,6 +50,7 @@ class _Commands(monitoring.CommandListener):
         self._fate = fate
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
+        self._fate.commands[event.command_name] += 1
         if event.command_name in _COMMANDS:
             self._fate.count()
 

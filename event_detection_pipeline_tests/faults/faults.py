@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
@@ -18,8 +18,8 @@ _SLOW_SECONDS = 0.02
 # How long an operation waits here for a reply: `socketTimeoutMS`, a second instead of REPLY_SECONDS.
 _IMPATIENT = "/?socketTimeoutMS=1000"
 _LONGEST_JUMP_SECONDS = 400 * 24 * 3600  # of a clock without a battery, until it has asked the network
-# Messages in which an operation of these sizes talks to the server; beyond them a line breaks when all is said.
-_MESSAGES = 60
+# What a server refuses with: Unauthorized, NotWritablePrimary, PrimarySteppedDown, OutOfDiskSpace.
+_REFUSALS = (13, 10107, 189, 14031)
 _FILE_BYTES = 300_000  # no operation of these sizes writes a larger file
 # What an operation may end with, if nothing killed it.
 _LIVED = ("finished", "gave up")
@@ -27,17 +27,33 @@ _LIVED = ("finished", "gave up")
 
 @dataclass(frozen=True)
 class Case:
-    """An operation in its world, with what is known of its undisturbed life."""
+    """An operation in its world, with what is known of its undisturbed life.
+
+    Attributes:
+        messages: in which it then talked to the server.
+    """
 
     operation: Operation
     world: World
     server: Server
     undisturbed: Ended
+    messages: int
     random: Random
 
     def moment(self) -> float:
         """Some time of its life, in seconds from its beginning."""
         return self.random.uniform(0, self.undisturbed.seconds)
+
+    def message(self) -> int:
+        """The number of one of them."""
+        return self.random.randrange(self.messages)
+
+    @contextmanager
+    def refused(self, commands: Sequence[str]) -> Iterator[None]:
+        """From some of its commands on the server refuses all of these kinds."""
+        after = self.random.randrange(sum(self.undisturbed.commands[name] for name in commands))
+        with self.server.refusing(commands, after=after, code=self.random.choice(_REFUSALS)):
+            yield
 
     def jump(self) -> float:
         """By how much a clock is wrong, in seconds: as often by less than a quarter of an hour as by more."""
@@ -63,6 +79,15 @@ class Fault:
 def killed_between_changes(case: Case) -> list[Ended]:
     changes = case.undisturbed.changes or 0
     return [Life(case.operation, case.world, dies_before=case.random.randrange(changes)).end()]
+
+
+def killed_before(change: int) -> Fault:
+    """Killed before the change of this number, from 0."""
+
+    def happens(case: Case) -> list[Ended]:
+        return [Life(case.operation, case.world, dies_before=change).end()]
+
+    return Fault("killed before every change", happens, ("died", "finished"))
 
 
 def killed_anytime(case: Case) -> list[Ended]:
@@ -122,7 +147,7 @@ def database_silent(case: Case) -> list[Ended]:
 
 
 def reply_missing(case: Case) -> list[Ended]:
-    number, delivers = case.random.randrange(_MESSAGES), case.random.random() < 0.5
+    number, delivers = case.message(), case.random.random() < 0.5
     with Line(case.server.port, breaks_at=number, delivers=delivers, silently=True) as line:
         return [Life(case.operation, case.world, uri=line.uri + _IMPATIENT).end()]
 
@@ -133,7 +158,7 @@ def password_wrong(case: Case) -> list[Ended]:
 
 
 def connection_lost(case: Case) -> list[Ended]:
-    number, delivers = case.random.randrange(_MESSAGES), case.random.random() < 0.5
+    number, delivers = case.message(), case.random.random() < 0.5
     with Line(case.server.port, breaks_at=number, delivers=delivers) as line:
         return [Life(case.operation, case.world, uri=line.uri).end()]
 
@@ -144,12 +169,12 @@ def database_slow(case: Case) -> list[Ended]:
 
 
 def writes_refused(case: Case) -> list[Ended]:
-    with case.server.refusing(WRITES, after=case.random.randrange(10)):
+    with case.refused(WRITES):
         return [Life(case.operation, case.world).end()]
 
 
 def everything_refused(case: Case) -> list[Ended]:
-    with case.server.refusing(READS + WRITES, after=case.random.randrange(30)):
+    with case.refused(READS + WRITES):
         return [Life(case.operation, case.world).end()]
 
 

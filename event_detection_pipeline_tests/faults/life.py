@@ -4,6 +4,7 @@ import multiprocessing
 import resource
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
@@ -35,12 +36,14 @@ class Ended:
     Attributes:
         promised: what the operation told people.
         changes: how many it made, of files and of the database (None where it died).
+        commands: how many of each name it sent to the database.
     """
 
     how: Ending
     why: str
     promised: tuple[str, ...]
     changes: int | None
+    commands: Counter[str]
     seconds: float
 
 
@@ -109,18 +112,18 @@ class Life:
             self._process.join()
         promised: list[str] = []
         how: Ending = "hung" if hung else "died"
-        why, changes = "", None
+        why, changes, commands = "", None, Counter[str]()
         while self._pipe.poll():
             try:
-                kind, value, count = self._pipe.recv()
+                kind, value, *done = self._pipe.recv()
             except EOFError:
                 break
             if kind == "promised":
                 promised.append(value)
             elif kind != "began":
-                how, why, changes = kind, value, count
+                how, why, (changes, commands) = kind, value, done
         self._pipe.close()
-        return Ended(how, why, tuple(promised), changes, time.monotonic() - self._began)
+        return Ended(how, why, tuple(promised), changes, commands, time.monotonic() - self._began)
 
 
 def _live(
@@ -135,16 +138,16 @@ def _live(
 ) -> None:
     if clock:
         clock.start()
-    pipe.send(("began", "", 0))
+    pipe.send(("began", ""))
     fate = Fate(dies_before)
     if file_limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
     try:
-        OPERATIONS[name].run(world, uri, number, lambda what: pipe.send(("promised", what, 0)))
+        OPERATIONS[name].run(world, uri, number, lambda what: pipe.send(("promised", what)))
     except (PipelineError, PyMongoError, OSError, SafetensorError) as error:
         # What the command line tells people in one line.
-        pipe.send(("gave up", f"{type(error).__name__}: {error}", fate.changes))
+        pipe.send(("gave up", f"{type(error).__name__}: {error}", fate.changes, fate.commands))
     except Exception as error:
-        pipe.send(("crashed", f"{type(error).__name__}: {error}", fate.changes))
+        pipe.send(("crashed", f"{type(error).__name__}: {error}", fate.changes, fate.commands))
     else:
-        pipe.send(("finished", "", fate.changes))
+        pipe.send(("finished", "", fate.changes, fate.commands))

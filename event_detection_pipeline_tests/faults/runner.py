@@ -4,17 +4,17 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import cycle
+from dataclasses import dataclass, field, replace
+from itertools import count, cycle
 from pathlib import Path
 from random import Random
 
-from event_detection_pipeline_tests.faults.faults import FAULTS, Case, Fault
+from event_detection_pipeline_tests.faults.faults import FAULTS, Case, Fault, killed_before
 from event_detection_pipeline_tests.faults.life import Ended, Life
 from event_detection_pipeline_tests.faults.models import make_models
 from event_detection_pipeline_tests.faults.operations import OPERATIONS, Operation
 from event_detection_pipeline_tests.faults.operations.training import undisturbed
-from event_detection_pipeline_tests.faults.server import Server
+from event_detection_pipeline_tests.faults.server import Line, Server
 from event_detection_pipeline_tests.faults.world import World
 
 
@@ -40,18 +40,27 @@ class Matrix:
 
     folder: Path
     server: Server
-    _lives: dict[str, Ended] = field(default_factory=dict)
+    _lives: dict[str, tuple[Ended, int]] = field(default_factory=dict)
 
     def run(self, operation: Operation, fault: Fault, seed: int) -> Result:
         """Let the fault happen, look, start the operation again, and look again."""
         random = Random(f"{seed} {operation.name} {fault.name}")
-        case = Case(operation, self._world(operation, seed), self.server, self._undisturbed(operation), random)
+        case = Case(operation, self._world(operation, seed), self.server, *self._undisturbed(operation), random)
         endings = fault.happens(case)
         violations = [
             f"an operation {ended.how} {ended.why}".rstrip() for ended in endings if ended.how not in fault.endings
         ]
         violations += self._after(case, endings)
         return Result(seed, operation.name, fault.name, tuple(endings), tuple(violations))
+
+    def sweep(self, operation: Operation, seed: int) -> Iterator[Result]:
+        """Kill it before its first change, before its second, and so on, until one life makes all of them."""
+        for change in count():
+            result = self.run(operation, killed_before(change), seed)
+            where = tuple(f"before change {change}: {violation}" for violation in result.violations)
+            yield replace(result, violations=where)
+            if not any(ended.how == "died" for ended in result.endings):
+                return
 
     def _after(self, case: Case, endings: Sequence[Ended]) -> Iterator[str]:
         operation, world = case.operation, case.world
@@ -67,15 +76,17 @@ class Matrix:
             database.client.drop_database(world.name)
             database.client.close()
 
-    def _undisturbed(self, operation: Operation) -> Ended:
+    def _undisturbed(self, operation: Operation) -> tuple[Ended, int]:
+        """Its life without a fault, and in how many messages it talked to the server."""
         if operation.name not in self._lives:
             world = self._world(operation, 0)
             if operation.name == "training":
                 undisturbed(world)
-            ended = Life(operation, world).end()
+            with Line(self.server.port) as line:
+                ended = Life(operation, world, uri=line.uri).end()
             wrong = [*operation.broken(world, list(ended.promised)), *operation.unfinished(world)]
             assert ended.how == "finished" and not wrong, f"{operation.name} undisturbed: {ended} {wrong}"
-            self._lives[operation.name] = ended
+            self._lives[operation.name] = ended, line.messages
         return self._lives[operation.name]
 
     def _world(self, operation: Operation, seed: int) -> World:
@@ -102,8 +113,10 @@ def applies(operation: Operation, fault: Fault) -> bool:
     return operation.uses_database or not fault.of_database
 
 
-def cases(count: int, seed: int, operation: str | None, fault: str | None) -> Iterator[tuple[Operation, Fault, int]]:
-    """What is tried, in turn: every fault that can meet every operation, with ever new seeds.
+def cases(seed: int, operation: str | None, fault: str | None) -> Iterator[tuple[Operation, Fault, int]]:
+    """What is tried, in turn and without an end: every fault that can meet every operation, with ever new seeds.
+
+    Nothing, where the fault cannot meet the operation.
 
     A training takes seconds where the others take parts of one: it has every tenth turn of its own.
     """
@@ -116,7 +129,7 @@ def cases(count: int, seed: int, operation: str | None, fault: str | None) -> It
     long = [pair for pair in pairs if pair[0].name == "training"]
     short = [pair for pair in pairs if pair not in long]
     turns = [cycle(short or long), cycle(long or short)]
-    for number in range(count):
+    for number in count() if pairs else ():
         yield *next(turns[number % 10 == 9]), seed + number
 
 

@@ -14,9 +14,6 @@ from pymongo import MongoClient
 
 from event_detection_pipeline.chronicle.database import APP_NAME
 
-NOT_AUTHORIZED = 13
-"""What a server answers to a user without the right to do something (Unauthorized)."""
-
 WRITES = ("insert", "update", "delete", "findAndModify")
 READS = ("find", "getMore", "aggregate", "count", "distinct")
 
@@ -62,9 +59,9 @@ class Server:
         self._process.join()
 
     @contextmanager
-    def refusing(self, commands: Sequence[str], *, after: int) -> Iterator[None]:
-        """As long as the block lasts the pipeline has no right to these, once it has done them `after` times."""
-        refuse = {"failCommands": list(commands), "errorCode": NOT_AUTHORIZED, "appName": APP_NAME}
+    def refusing(self, commands: Sequence[str], *, after: int, code: int) -> Iterator[None]:
+        """As long as the block lasts these fail with an error code, once the pipeline has done them `after` times."""
+        refuse = {"failCommands": list(commands), "errorCode": code, "appName": APP_NAME}
         with MongoClient(self.uri) as client:  # of another name: it can switch this off again
             client.admin.command("configureFailPoint", "failCommand", mode={"skip": after}, data=refuse)
             try:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from event_detection_pipeline_tests.faults.__main__ import main
 from event_detection_pipeline_tests.faults.faults import FAULTS
 from event_detection_pipeline_tests.faults.operations import OPERATIONS
 from event_detection_pipeline_tests.faults.runner import Matrix, applies, matrix
@@ -39,3 +40,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
 def test_no_fault_breaks_a_promise(place: Matrix, operation: str, fault: str) -> None:
     result = place.run(OPERATIONS[operation], FAULTS[fault], seed=1)
     assert result.violations == ()
+
+
+def test_a_fault_that_cannot_meet_the_operation_is_an_error_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--operation", "promotion", "--fault", "database down"])
+    assert "promotion cannot meet the fault 'database down'" in capsys.readouterr().err
