@@ -22,6 +22,7 @@ from event_detection_pipeline.clips.cutting import file_stem
 from event_detection_pipeline.clips.export import index_path, nobody_else_exports
 from event_detection_pipeline.clips.index import forget_conversation
 from event_detection_pipeline.clips.manifest import read_manifest, write_manifest
+from event_detection_pipeline.clips.rejects import forget_rejects
 from event_detection_pipeline.config import Settings
 
 
@@ -57,7 +58,11 @@ def forget(database: Database[dict[str, Any]], settings: Settings, conversation_
         reviews = database[EVENT_REVIEWS].delete_many(of_conversation).deleted_count
         clips = forget_conversation(index_path(settings), conversation_id)
         (settings.audio_dir / f"{file_stem(conversation_id)}.wav").unlink(missing_ok=True)
-        lines = sum(_without(manifest, conversation_id) for manifest in sorted(settings.manifest_dir.glob("*.jsonl")))
+        lists = set(settings.manifest_dir.glob("*.jsonl"))
+        rejects = set(settings.manifest_dir.glob("*.rejects.jsonl"))
+        for path in rejects:
+            forget_rejects(path, conversation_id)
+        lines = sum(_without(manifest, conversation_id) for manifest in sorted(lists - rejects))
     shutil.rmtree(settings.state_cache_dir, ignore_errors=True)
     kept = database[CONVERSATIONS].find_one(of_conversation | {"deleted": {"$ne": True}}, {"_id": 1})
     adapters = tuple(trained_on(open_store(settings), conversation_id))
@@ -66,8 +71,6 @@ def forget(database: Database[dict[str, Any]], settings: Settings, conversation_
 
 def _without(manifest: Path, conversation_id: str) -> int:
     """Rewrite a manifest without a conversation's lines; how many there were."""
-    if manifest.name.endswith(".rejects.jsonl"):
-        return 0
     clips = read_manifest(manifest)
     kept = [clip for clip in clips if clip.conversation_id != conversation_id]
     if len(kept) < len(clips):

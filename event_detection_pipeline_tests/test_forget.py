@@ -1,5 +1,6 @@
 """What was made of a conversation can be taken back, and nothing of the others."""
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -136,3 +137,19 @@ def test_an_adapter_that_another_machine_trained_is_named_and_not_fetched(
             (folder / CONVERSATIONS_FILE).write_text(f"{conversation_id}\n")
     assert forget(database, here, "gone").adapters == ("sneeze_v1",)
     assert not list(here.adapter_dir.glob("sneeze_v*"))
+
+
+def test_no_file_says_any_more_that_there_was_such_a_conversation(
+    database: Mongo, settings: Settings, event: EventSettings
+):
+    kept = add_conversation(database, chunks=[])
+    set_aside = add_conversation(database, conversation_id="gone-and-silent", chunks=[])
+    cut = add_conversation(database, conversation_id="gone-and-heard", seconds=1.0)
+    for conversation_id in (kept, set_aside, cut):
+        add_stash_entry(database, conversation_id)
+    report = export_clips(database, settings, event)
+    write_training_manifest(settings, event, min_samples=0)
+    for conversation_id in (set_aside, cut):
+        forget(database, settings, conversation_id)
+    assert [file for file in settings.data_dir.rglob("*") if file.is_file() and b"gone-and" in file.read_bytes()] == []
+    assert [json.loads(line)["conversation_id"] for line in report.rejects_path.read_text().splitlines()] == [kept]

@@ -59,3 +59,11 @@ def write_rejects(path: Path, rejects: Iterable[Reject]) -> None:
     """Write one JSON line for each."""
     lines = (json.dumps(asdict(reject), ensure_ascii=False) + "\n" for reject in rejects)
     write_atomically(path, "".join(lines).encode())
+
+
+def forget_rejects(path: Path, conversation_id: str) -> None:
+    """Remove the lines about a conversation from what `write_rejects` wrote."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    kept = [line for line in lines if not line or json.loads(line)["conversation_id"] != conversation_id]
+    if kept != lines:
+        write_atomically(path, "\n".join(kept).encode())
