@@ -49,7 +49,7 @@ def training_clips(
             "folder": dg.MetadataValue.path(values.audio_dir),
             "examples": table(
                 [
-                    {"text": clip.text, "event": clip.contains_event, "length (s)": round(clip.duration, 1)}
+                    {"event": clip.contains_event, "length (s)": round(clip.duration, 1)}
                     for clip in report.clips[:EXAMPLES]
                 ]
             ),

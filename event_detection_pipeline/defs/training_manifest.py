@@ -50,7 +50,6 @@ def training_manifest(context: dg.AssetExecutionContext, settings: SettingsResou
                         "split": clip.split,
                         "event": clip.contains_event,
                         "length (s)": round(clip.duration, 1),
-                        "text": clip.text,
                     }
                     for clip in report.clips[:EXAMPLES]
                 ]
