@@ -1,7 +1,8 @@
 """The speed of scoring on a card, on the shape of large-v3 with random weights, and how near it is to the bound.
 
 Part of `python -m benchmarks.scan`, which leaves it out where there is no CUDA card. What is timed is what a scan does
-between decoding and writing: features of the windows, the encoder, the decoder on the transcripts, the probabilities.
+between decoding and writing: features of the windows, the encoder, the probes, the decoder on the transcripts, the
+probabilities. Every window is put before every adapter; a scan leaves out those where that changes nothing.
 The bound counts the encoder's operations alone (PyTorch's `FlopCounterMode`) at the card's peak, dense bfloat16.
 """
 
@@ -18,9 +19,11 @@ from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperTokenize
 
 from benchmarks.labelled import EVENT
 from benchmarks.train_card import LARGE_V3, PEAK_FLOPS
+from event_detection_pipeline.adapters.batch_size import MAX_CARD_CLIPS
 from event_detection_pipeline.adapters.detector import Detector, LoadedAdapter, lowest_adapted_layer
 from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.marker import marker_of
+from event_detection_pipeline.adapters.probe import PARTS, Probe
 from event_detection_pipeline.adapters.release import Detection
 from event_detection_pipeline.adapters.train import first_adapted_layer, lora_config
 from event_detection_pipeline.adapters.whisper import TrimmedWhisper, Whisper
@@ -42,7 +45,7 @@ def rows(
     """
     for events in (1,) if quick else (1, 4):
         detector = random_detector(device, base_model, shape or LARGE_V3, events)
-        for batch in (8,) if quick else (8, 32, 64):
+        for batch in (8,) if quick else (8, MAX_CARD_CLIPS):
             yield _row(detector, batch, quick)
 
 
@@ -52,7 +55,8 @@ def random_detector(device: torch.device, base_model: Path, shape: dict[str, Any
     torch.manual_seed(0)
     with device:
         model = TrimmedWhisper(config).bfloat16().eval()
-    lora = lora_config(LoraSettings(), first_adapted_layer(LoraSettings(), config.encoder_layers))
+    depth = first_adapted_layer(LoraSettings(), config.encoder_layers)
+    lora = lora_config(LoraSettings(), depth)
     adapted = get_peft_model(model, lora, adapter_name="adapter_0")
     for number in range(1, events):
         adapted.add_adapter(f"adapter_{number}", lora)
@@ -61,7 +65,8 @@ def random_detector(device: torch.device, base_model: Path, shape: dict[str, Any
     whisper = Whisper("random", model, extractor, tokenizer, Compute(device, torch.bfloat16))
     marker = marker_of(tokenizer, EVENT.target_token)
     detection = Detection(EVENT.name, EVENT.source_tag, EVENT.target_token, "random", 0.5, "none", "", ())
-    loaded = [LoadedAdapter(f"chime{n}_v1", detection, f"adapter_{n}", marker, None) for n in range(events)]
+    probe = Probe(np.zeros((PARTS, config.d_model), np.float32), 0.0, 0.5, depth)
+    loaded = [LoadedAdapter(f"chime{n}_v1", detection, f"adapter_{n}", marker, probe) for n in range(events)]
     return Detector(whisper, cast(PeftModel, adapted), loaded)
 
 

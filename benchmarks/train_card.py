@@ -40,10 +40,11 @@ WARM_UP, STEPS, QUICK_STEPS = 3, 20, 3
 
 @dataclass(frozen=True)
 class Case:
-    """What goes through the model at each step."""
+    """What goes through the model at each step: `batch` clips, so many `at_once`."""
 
     recipe: str
     batch: int
+    at_once: int
     seconds: float
     first_layer: int | None
 
@@ -53,9 +54,9 @@ def rows(device: torch.device, quick: bool, shape: dict[str, Any] | None = None)
     config = WhisperConfig(**(shape or LARGE_V3))
     first = first_adapted_layer(LoraSettings(), config.encoder_layers)
     ours, original = lora_config(LoraSettings(), first), LoraConfig(**ORIGINAL)
-    yield _row(config, original, Case("original", 1, PADDED_SECONDS, None), device, quick)
+    yield _row(config, original, Case("original", 4, 1, PADDED_SECONDS, None), device, quick)
     for batch in (1, 8) if quick else (1, 8, 32):
-        yield _row(config, ours, Case("ours", batch, CLIP_SECONDS, first), device, quick)
+        yield _row(config, ours, Case("ours", batch, batch, CLIP_SECONDS, first), device, quick)
 
 
 def _row(config: WhisperConfig, lora: LoraConfig, case: Case, device: torch.device, quick: bool) -> dict[str, Any]:
@@ -89,17 +90,18 @@ def _row(config: WhisperConfig, lora: LoraConfig, case: Case, device: torch.devi
 
 
 def _step(model: Any, config: WhisperConfig, case: Case, device: torch.device) -> Callable[[], None]:
-    """Forward, backward and an AdamW step, as the trainer does them."""
+    """Forward and backward for every part of the batch and an AdamW step, as the trainers do them."""
     positions = round(case.seconds * POSITIONS_PER_SECOND)
     shape = (config.num_mel_bins, 2 * positions) if case.first_layer is None else (positions, config.d_model)
-    features = torch.randn(case.batch, *shape, device=device, dtype=torch.bfloat16)
-    ids = torch.randint(0, config.vocab_size, (case.batch, TOKENS + 1), device=device)
+    features = torch.randn(case.at_once, *shape, device=device, dtype=torch.bfloat16)
+    ids = torch.randint(0, config.vocab_size, (case.at_once, TOKENS + 1), device=device)
     optimizer = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], lr=1e-4)
 
     def step() -> None:
-        logits = model(input_features=features, decoder_input_ids=ids[:, :-1], use_cache=False).logits
-        loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten())
-        loss.backward()
+        for _ in range(case.batch // case.at_once):
+            logits = model(input_features=features, decoder_input_ids=ids[:, :-1], use_cache=False).logits
+            loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten())
+            loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 
