@@ -98,7 +98,7 @@ def still_pending(
     ]
 
 
-def active_version(head: Document) -> tuple[PendingVersion, object, object] | None:
+def active_version(head: Document) -> tuple[PendingVersion, object, str | None] | None:
     """The active version, its flag, and when a person set it (ISO 8601, None if nobody did); None where the
     conversation is deleted or has none."""
     conversation_id, active = head.get("conversation_id"), head.get("active_transcript_version")
@@ -108,7 +108,8 @@ def active_version(head: Document) -> tuple[PendingVersion, object, object] | No
     for version in versions if isinstance(versions, list) else []:
         if isinstance(version, dict) and version.get("version_id") == active:
             said_at = version.get("verified_at") or version.get("rejected_at")
-            return PendingVersion(conversation_id, active), version.get("maybe_anomaly"), said_at
+            moment = said_at if isinstance(said_at, str) else None
+            return PendingVersion(conversation_id, active), version.get("maybe_anomaly"), moment
     return None
 
 
@@ -118,7 +119,7 @@ class _Reviewed:
     as a flag would say it."""
 
     answered: bool = False
-    before: set[object] = field(default_factory=set)
+    before: set[str] = field(default_factory=set)
 
 
 def _known(

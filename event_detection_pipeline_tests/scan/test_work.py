@@ -50,6 +50,15 @@ def test_pending_are_unanswered_undeleted_active_versions_newest_first(chronicle
     assert work_of(chronicle) == ["newer", "older", "marked by the old script"]
 
 
+@pytest.mark.parametrize("name", ["verified_at", "rejected_at"])
+@pytest.mark.parametrize("moment", [["2026-01-01"], {"$date": "2026-01-01"}, 7, datetime(2026, 1, 1, tzinfo=UTC)])
+def test_a_moment_of_another_type_than_chronicles_stops_no_scan(chronicle: Db, name: str, moment: object) -> None:
+    save_conversation(chronicle, "odd")
+    chronicle[CONVERSATIONS].update_one({}, {"$set": {f"transcript_versions.1.{name}": moment}})
+    save_conversation(chronicle, "newer")
+    assert work_of(chronicle) == ["newer", "odd"]
+
+
 def test_a_new_adapter_makes_unanswered_versions_pending_again(chronicle: Db) -> None:
     for name in ("answered", "older", "newer"):
         save_conversation(chronicle, name)
