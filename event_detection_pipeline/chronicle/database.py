@@ -4,14 +4,13 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
 import pymongo
 from pymongo import ASCENDING, MongoClient, WriteConcern
 from pymongo.database import Database
-from pymongo.errors import AutoReconnect, CursorNotFound, OperationFailure, PyMongoError
+from pymongo.errors import AutoReconnect, CursorNotFound, NotPrimaryError, OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from event_detection_pipeline.errors import PipelineError
@@ -104,10 +103,18 @@ def patiently(database: Database[dict[str, Any]], operation: Callable[[], Result
     Raises:
         ChronicleUnavailable: it stayed away, or went away again and again.
     """
+    takes_no_writes = False
     for _ in range(_TRIES):
-        with suppress(*AWAY):
+        try:
             return operation()
+        except AWAY as error:
+            takes_no_writes = isinstance(error, NotPrimaryError)
         wait_for_server(database)
+    if takes_no_writes:
+        raise ChronicleUnavailable(
+            "MongoDB answers, but takes no writes: that server is not the primary of its replica set. Name all servers "
+            "of the set, and replicaSet=NAME, in MONGODB_URI"
+        )
     raise ChronicleUnavailable(f"MongoDB broke off {_TRIES} times in the same place; its log says why")
 
 

@@ -2,6 +2,7 @@
 
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ from pymongo.errors import DuplicateKeyError, NetworkTimeout
 
 from event_detection_pipeline.chronicle import database as module
 from event_detection_pipeline.chronicle.database import ChronicleUnavailable, connect, ensure_indexes, patiently
-from event_detection_pipeline_tests.faults.server import Line
+from event_detection_pipeline_tests.faults.server import Line, Server
 
 Db = Database[dict[str, Any]]
+
+NOT_WRITABLE_PRIMARY = 10107  # MongoDB's error code
 
 
 def test_an_unreachable_server_is_named_without_its_credentials():
@@ -58,6 +61,16 @@ def test_a_reply_that_never_comes_is_asked_for_again(database: Db, monkeypatch: 
         client = connect(f"{line.uri}/?directConnection=true", database.name)
         line.breaks_at = line.messages
         assert patiently(client, lambda: client.command("ping"))["ok"]
+
+
+def test_a_server_that_takes_no_writes_is_told_from_one_that_goes_away(tmp_path: Path):
+    with Server(tmp_path) as server:
+        database = connect(f"{server.uri}/?directConnection=true&heartbeatFrequencyMS=500", "chronicle")
+        with (
+            server.refusing(["insert"], after=0, code=NOT_WRITABLE_PRIMARY),
+            pytest.raises(ChronicleUnavailable, match="not the primary"),
+        ):
+            patiently(database, lambda: database["event_scans"].insert_one({}))
 
 
 def _line_to(database: Db) -> Line:
