@@ -57,7 +57,10 @@ def forget(database: Database[dict[str, Any]], settings: Settings, conversation_
         database[EVENT_SCAN_LEASES].delete_many(of_conversation)
         reviews = database[EVENT_REVIEWS].delete_many(of_conversation).deleted_count
         clips = forget_conversation(index_path(settings), conversation_id)
-        (settings.audio_dir / f"{file_stem(conversation_id)}.wav").unlink(missing_ok=True)
+        # Also what a killed export cut and did not note any more; a stem has no underscore.
+        for pattern in (".wav", "_*.wav"):
+            for path in settings.audio_dir.glob(file_stem(conversation_id) + pattern):
+                path.unlink(missing_ok=True)
         lists = set(settings.manifest_dir.glob("*.jsonl"))
         rejects = set(settings.manifest_dir.glob("*.rejects.jsonl"))
         for path in rejects:

@@ -164,6 +164,7 @@ def open_index(path: Path, event: str) -> Iterator[ClipIndex]:
             # With the write-ahead log a commit costs no wait for the disk; what a power cut takes is made again.
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("PRAGMA secure_delete=ON")  # what is forgotten is not left in free pages
             connection.executescript(_SCHEMA)
         except sqlite3.DatabaseError as error:
             raise BrokenIndex(f"{path}: {error}; remove the file, and the next export makes all clips anew") from None

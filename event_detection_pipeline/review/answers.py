@@ -121,7 +121,8 @@ def settle(
         conversation, version = _load(database, conversation_id, version_id)
         begin_settling(database, conversation_id, version_id, who)
         reviews = reviews_of(database, conversation_id, version_id)
-        if not reviews:
+        if not reviews:  # forgotten meanwhile, perhaps after an entry was put
+            stash.remove(database, conversation_id, version)
             return None
         verdict = verdict_of(reviews, events_of(database, conversation_id, version_id, [""]))
         entry = None

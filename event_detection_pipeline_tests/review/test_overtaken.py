@@ -152,3 +152,24 @@ def test_who_began_to_carry_an_answer_out_an_hour_ago_is_waited_for_no_longer(da
     database[EVENT_REVIEWS].update_one({"settling": begun}, {"$set": {"settling": [earlier]}})
     assert settle_unfinished(database, copy_audio=False) == 1
     assert settle_unfinished(database, copy_audio=False) == 0
+
+
+def test_what_is_forgotten_while_its_answer_is_carried_out_does_not_stay_in_the_stash(
+    database: Db, slower: Db, fate: Fate
+):
+    def forget() -> None:
+        for name in (TRAINING_STASH, EVENT_REVIEWS):
+            database[name].delete_many({"conversation_id": conversation})
+
+    for overtaken_before in count():
+        conversation = add_flagged(database, event="sneeze", chunks=[])
+        fate.becomes(overtaken_before, forget, None)
+        say(slower, conversation, ("sneeze", "rejected"))
+        if not fate.overtaken:
+            break
+        stashed, logged = (
+            database[name].count_documents({"conversation_id": conversation})
+            for name in (TRAINING_STASH, EVENT_REVIEWS)
+        )
+        assert stashed == logged, f"forgotten before command {overtaken_before}"
+    assert overtaken_before > 5
