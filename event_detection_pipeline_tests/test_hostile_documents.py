@@ -56,6 +56,8 @@ segment = fields("start", "end", "text", "speaker", "segment_type", words=st.lis
 version = fields(
     "transcript",
     "maybe_anomaly",
+    "verified_at",
+    "rejected_at",
     "created_at",
     "metadata",
     version_id=st.just("v1") | value,
