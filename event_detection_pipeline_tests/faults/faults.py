@@ -51,7 +51,7 @@ class Case:
     @contextmanager
     def refused(self, commands: Sequence[str]) -> Iterator[None]:
         """From some of its commands on the server refuses all of these kinds."""
-        after = self.random.randrange(sum(self.undisturbed.commands[name] for name in commands))
+        after = self.random.randrange(sum(self.undisturbed.commands[name] for name in commands) or 1)
         with self.server.refusing(commands, after=after, code=self.random.choice(_REFUSALS)):
             yield
 

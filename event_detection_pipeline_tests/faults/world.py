@@ -60,10 +60,10 @@ class World:
         return connect(uri or self.uri, self.name, timeout_seconds=2)
 
 
-def say(database: Db, conversation_id: str, answer: Said, reviewer: str) -> None:
-    """A person answers."""
+def say(database: Db, conversation_id: str, answer: Said, reviewer: str) -> dict[str, int]:
+    """A person answers; the revision of each event's review."""
     said = Answer(conversation_id, f"{conversation_id}-v1", answer, reviewer)
-    record(database, said, configured=[CHIME.name], copy_audio=False)
+    return record(database, said, configured=[CHIME.name], copy_audio=False).revisions
 
 
 def upkeep(database: Db, adapters: dict[str, str]) -> None:

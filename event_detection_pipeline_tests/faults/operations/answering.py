@@ -1,14 +1,18 @@
-"""Answers: what a person was told is written down stays so, and stash and flag say what the answers say."""
+"""Answers: what a person was told is written down stays so, and stash and flag say what the answers say, also where
+an answer was taken back."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from event_detection_pipeline.chronicle.database import AUDIO_CHUNKS, EVENT_REVIEWS, TRAINING_STASH
-from event_detection_pipeline.review.answers import settle_unfinished
-from event_detection_pipeline.review.reviews import Said
+from event_detection_pipeline.review.answers import settle_unfinished, withdraw
+from event_detection_pipeline.review.reviews import AnswerChanged, Said
 from event_detection_pipeline_tests.faults.world import CHIME, Db, World, index_as_chronicle_does, say, upkeep
 from event_detection_pipeline_tests.review.flags import add_flagged, version_of
 
-_CONVERSATIONS = 5
+_ANSWERED = 5
+_TAKEN_BACK = "c5"
+_CONVERSATIONS = _ANSWERED + 1
 _FLAGS = {"accepted": "verified", "rejected": "rejected"}
 
 
@@ -31,6 +35,12 @@ class Answering:
         for id_, answer in _answers(number).items():
             say(database, id_, answer, f"reviewer {number}")
             promise(f"{id_} {answer}")
+        revisions = say(database, _TAKEN_BACK, "rejected", f"reviewer {number}")
+        with suppress(AnswerChanged):  # the other of two people was faster
+            revision = revisions[CHIME.name]
+            withdraw(
+                database, _TAKEN_BACK, f"{_TAKEN_BACK}-v1", CHIME.name, revision=revision, reviewer=f"reviewer {number}"
+            )
         database.client.close()
 
     def broken(self, world: World, promised: list[str]) -> Iterator[str]:
@@ -49,14 +59,14 @@ class Answering:
         upkeep(database, {CHIME.name: "chime_v1"})
         yield from _contradictions(database)
         said = {one["conversation_id"]: one["answer"] for one in database[EVENT_REVIEWS].find()}
-        if said != _answers(0):
+        if said != _answers(0) | {_TAKEN_BACK: None}:
             yield f"the answers are {said}"
         database.client.close()
 
 
 def _answers(number: int) -> dict[str, Said]:
     """The second of two people says the opposite."""
-    return {f"c{one}": "rejected" if (one + number) % 2 else "accepted" for one in range(_CONVERSATIONS)}
+    return {f"c{one}": "rejected" if (one + number) % 2 else "accepted" for one in range(_ANSWERED)}
 
 
 def _contradictions(database: Db) -> Iterator[str]:
