@@ -5,7 +5,6 @@ import os
 import secrets
 import socket
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Event, Thread
 from types import TracebackType
@@ -16,6 +15,7 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from event_detection_pipeline.chronicle.database import EVENT_SCAN_LEASES, patiently, server_time
+from event_detection_pipeline.errors import PipelineError
 from event_detection_pipeline.scan.pending import PendingVersion
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 LEASE_TIME = timedelta(minutes=5)
 # A lease beyond this was made while the server's clock was wrong, and would hold its version until that date.
 _LONGEST = 2 * LEASE_TIME
-# A version that so many scans died over is put on record instead of killing the next one, too.
+# A version that so many scans died over, the first with others in work and the rest with it alone, is put on record
+# instead of killing the next one, too.
 MAX_ATTEMPTS = 3
 
 _DUPLICATE_KEY = 11000
@@ -36,6 +37,11 @@ class Leases:
     As a context it keeps its leases alive. Those that are left when the block ends are free for the next scan at once,
     those of a killed process after LEASE_TIME. A lease names the adapters it was taken for, until each has been heard:
     a scan for another event takes over the version, not the duty.
+
+    A scan that dies has several versions in work, decoded, scored and waiting, and nobody knows which of them it died
+    of. So all of them become suspects, and none is taken again beside others: whoever takes a suspect takes it alone,
+    and what a scan dies of then is known. One attempt says nothing of its version (a power cut, a timeout); only a
+    version that scans die over again and again while it is alone reaches MAX_ATTEMPTS.
     """
 
     def __init__(
@@ -59,19 +65,25 @@ class Leases:
     ) -> None:
         self._ended.set()
         self._keeper.join()
+        # Stopped in good order, or by what is no version's fault, it says nothing against these. Any other error may
+        # come from one of them, and again each time that one is listened to.
+        blamed = isinstance(error, Exception) and not isinstance(error, (PipelineError, PyMongoError))
         try:
-            # Stopped in good order, it says nothing against these versions.
-            freed = {"$set": {"owner": None, "expires": server_time(self._database)}, "$inc": {"attempts": -1}}
-            self._leases.update_many({"owner": self._owner}, freed)
+            freed = {"owner": None, "expires": server_time(self._database)}
+            self._leases.update_many({"owner": self._owner}, {"$set": freed, "$inc": {"attempts": 0 if blamed else -1}})
         except PyMongoError as problem:
             logger.warning("leases stay until they expire: %s", type(problem).__name__)
 
-    def take(self, versions: Sequence[PendingVersion]) -> list[PendingVersion]:
-        """Those that nobody holds, neither another scan nor this one; now they are leased."""
+    def take(self, versions: Sequence[PendingVersion], *, suspects: bool = False) -> list[PendingVersion]:
+        """Those that nobody holds, neither another scan nor this one; now they are leased.
+
+        Args:
+            suspects: take suspects, too: the caller sees to it that each is alone.
+        """
         free = [version for version in versions if version not in self._held]
         if not free:
             return []
-        taken = patiently(self._database, lambda: self._take(free))
+        taken = patiently(self._database, lambda: self._take(free, suspects))
         self._held.update(taken)
         return taken
 
@@ -96,15 +108,16 @@ class Leases:
         self._held.difference_update(versions)
 
     def abandoned(self) -> list[PendingVersion]:
-        """Versions that a scan by one of these adapters held and did not finish."""
+        """Versions that a scan by one of these adapters was to hear and did not, those with fewest attempts first; one
+        with any is a suspect."""
 
         def find() -> list[dict[str, Any]]:
-            return list(self._leases.find(_free(server_time(self._database)) | {"adapters": {"$in": self._adapters}}))
+            left = _free(server_time(self._database)) | {"adapters": {"$in": self._adapters}}
+            return list(self._leases.find(left).sort("attempts"))
 
-        found = patiently(self._database, find)
-        return [PendingVersion(lease["conversation_id"], lease["version_id"]) for lease in found]
+        return [_version(lease) for lease in patiently(self._database, find)]
 
-    def _take(self, versions: Sequence[PendingVersion]) -> list[PendingVersion]:
+    def _take(self, versions: Sequence[PendingVersion], suspects: bool) -> list[PendingVersion]:
         now = server_time(self._database)
         taken = {
             "$set": {"owner": self._owner, "expires": now + self._lease_time},
@@ -112,7 +125,8 @@ class Leases:
             "$inc": {"attempts": 1},
         }
         # A lease that holds does not match, and the unique index refuses a second one.
-        upserts = [UpdateOne(_key(version) | _free(now), taken, upsert=True) for version in versions]
+        free = _free(now) | ({} if suspects else {"attempts": {"$not": {"$gt": 0}}})
+        upserts = [UpdateOne(_key(version) | free, taken, upsert=True) for version in versions]
         try:
             self._leases.bulk_write(upserts, ordered=False)
         except BulkWriteError as error:
@@ -120,11 +134,8 @@ class Leases:
             if any(one["code"] != _DUPLICATE_KEY for one in details.get("writeErrors", [])):
                 raise
         those = {"owner": self._owner, "$or": [_key(version) for version in versions]}
-        attempts = {
-            PendingVersion(lease["conversation_id"], lease["version_id"]): int(lease["attempts"])
-            for lease in self._leases.find(those)
-        }
-        return [replace(version, attempts=attempts[version]) for version in versions if version in attempts]
+        leased = {version: version for version in map(_version, self._leases.find(those))}
+        return [leased[version] for version in versions if version in leased]
 
     def _keep_alive(self) -> None:
         while not self._ended.wait(self._lease_time.total_seconds() / 3):
@@ -138,6 +149,10 @@ class Leases:
 def _free(now: datetime) -> dict[str, Any]:
     """Matches a lease that no longer holds."""
     return {"expires": {"$not": {"$gt": now, "$lte": now + _LONGEST}}}
+
+
+def _version(lease: dict[str, Any]) -> PendingVersion:
+    return PendingVersion(lease["conversation_id"], lease["version_id"], int(lease.get("attempts") or 0))
 
 
 def _key(version: PendingVersion) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -95,21 +95,27 @@ def scan(
     report = ScanReport(tuple(promoted.values()))
     size = batch_size(detectors, settings)
     ahead = GROUP_BATCHES * size.clips
-    tally, progress = Tally(detectors, size), _Progress()
+    tally, progress, pieces_of = Tally(detectors, size), _Progress(), partial(_pieces, database, clips)
     with Leases(database, promoted.values()) as leases, ThreadPoolExecutor(1, "scan-writer") as writer:
         work = Work(database, promoted, leases, limit)
-        written: Future[None] | None = None
-        with closing(prepared(work, partial(_pieces, database, clips), threads=DECODERS, ahead=ahead)) as pieces:
-            while group := list(islice(pieces, ahead)):
-                finished = tally.add(group)
-                report.seconds += sum(piece.window.end - piece.window.start for piece in group if piece.window)
-                # The writes of one group overlap with the scoring of the next; no more than one waits.
-                if written:
-                    written.result()
-                written = writer.submit(_write, database, leases, report, finished, shadow)
-                progress(report)
-        if written:
-            written.result()
+
+        def listen_to(versions: Iterable[PendingVersion]) -> None:
+            written: Future[None] | None = None
+            with closing(prepared(versions, pieces_of, threads=DECODERS, ahead=ahead)) as pieces:
+                while group := list(islice(pieces, ahead)):
+                    finished = tally.add(group)
+                    report.seconds += sum(piece.window.end - piece.window.start for piece in group if piece.window)
+                    # The writes of one group overlap with the scoring of the next; no more than one waits.
+                    if written:
+                        written.result()
+                    written = writer.submit(_write, database, leases, report, finished, shadow)
+                    progress(report)
+            if written:
+                written.result()
+
+        for suspect in work.suspects():
+            listen_to([suspect])
+        listen_to(work)
     report.restored, report.lost_answers = work.restored_flags, work.lost_answers
     return report
 

@@ -32,13 +32,13 @@ _LEASED_AT_ONCE = 8  # versions: few enough that two scans share even a short li
 
 
 class Work:
-    """The versions to scan, newest conversation first, each leased when it is drawn.
+    """The versions to scan, `suspects` first, then newest conversation first, each leased when it is drawn.
 
     Chronicle's only other index is on `conversation_id`, and what is pending changes without a trace: conversations
     are transcribed anew, deleted and restored, and adapters promoted. So a walk by `_id` (an ObjectId begins with the
     time) reads the heads of conversations, and `event_scan_progress` keeps how far it has come. A scan looks
 
-    1. at what earlier scans held and did not finish,
+    1. at what earlier scans held and did not finish; before that, and at one at a time, at what they died over,
     2. at all that is newer than RECENT before the newest conversation of the last scan,
     3. downwards from where the last scan stopped: until the end in the first round for these adapters, SWEEP
        conversations in each later scan, and from the top again after the oldest.
@@ -67,8 +67,13 @@ class Work:
         # One document for each choice of events, not of adapters: it starts anew when one is promoted.
         self._progress = {"_id": ",".join(sorted(adapters)), "adapters": self._adapters}
 
+    def suspects(self) -> Iterator[PendingVersion]:
+        """What scans died over, for a look at each alone: it is to be finished before the next one is drawn. Those with
+        fewest attempts come first, so that a guilty one keeps no other waiting."""
+        yield from self._abandoned(suspects=True)
+
     def __iter__(self) -> Iterator[PendingVersion]:
-        yield from self._abandoned()
+        yield from self._abandoned(suspects=False)
         progress = self._load()
         if progress is None:
             return
@@ -92,17 +97,17 @@ class Work:
                 return
         self._save({"$set": {"position": None, "complete": True, "oldest": self._oldest() or oldest}})
 
-    def _abandoned(self) -> Iterator[PendingVersion]:
-        held = self._leases.abandoned()
+    def _abandoned(self, *, suspects: bool) -> Iterator[PendingVersion]:
+        held = [version for version in self._leases.abandoned() if (version.attempts > 0) is suspects]
         for start in range(0, len(held), _BATCH):
             batch = held[start : start + _BATCH]
             query = {"conversation_id": {"$in": [version.conversation_id for version in batch]}}
             heads = patiently(self._database, lambda query=query: list(self._conversations.find(query, HEAD)))
             pending = set(examine(self._database, heads, self._adapters).pending)
-            yield from self._lease([version for version in batch if version in pending])
+            yield from self._lease([version for version in batch if version in pending], suspects=suspects)
             # Answered, deleted or replaced since: nobody has to hear them any more.
             gone = [version for version in batch if version not in pending]
-            self._leases.finish(self._leases.take(gone))
+            self._leases.finish(self._leases.take(gone, suspects=suspects))
 
     def _walk(self, below: ObjectId | None, first: ObjectId) -> Iterator[Sequence[Document]]:
         """Heads in batches, newest first, from `below` down to `first`.
@@ -131,14 +136,14 @@ class Work:
         self.lost_answers += len(examined.lost_answers)
         yield from self._lease(examined.pending)
 
-    def _lease(self, versions: Sequence[PendingVersion]) -> Iterator[PendingVersion]:
-        remaining = iter(versions)
+    def _lease(self, versions: Sequence[PendingVersion], *, suspects: bool = False) -> Iterator[PendingVersion]:
+        remaining, most = iter(versions), 1 if suspects else _LEASED_AT_ONCE
         while self._left != 0:
-            at_once = _LEASED_AT_ONCE if self._left is None else min(self._left, _LEASED_AT_ONCE)
+            at_once = most if self._left is None else min(self._left, most)
             batch = list(islice(remaining, at_once))
             if not batch:
                 return
-            leased = self._leases.take(batch)
+            leased = self._leases.take(batch, suspects=suspects)
             # Another scan may have finished one between our look and our lease.
             pending = still_pending(self._database, leased, self._adapters)
             self._leases.finish([version for version in leased if version not in pending])

@@ -56,6 +56,7 @@ def work_of(database: Db, adapters: dict[str, str] | None = None, limit: int | N
     """The conversations that a scan takes up, in its order; what is heard in them is the test's to write."""
     adapters = adapters or CHIME
     with Leases(database, adapters.values()) as leases:
-        taken = list(Work(database, adapters, leases, limit))
+        work = Work(database, adapters, leases, limit)
+        taken = [*work.suspects(), *work]
         leases.finish(taken)
     return [version.conversation_id for version in taken]

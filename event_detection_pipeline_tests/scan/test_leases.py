@@ -7,8 +7,10 @@ from threading import Barrier, Thread
 
 import pytest
 import time_machine
+from pymongo.errors import AutoReconnect
 
 from event_detection_pipeline.chronicle.database import EVENT_SCAN_LEASES, connect, ensure_indexes
+from event_detection_pipeline.errors import PipelineError
 from event_detection_pipeline.scan.leases import Leases
 from event_detection_pipeline.scan.pending import PendingVersion
 from event_detection_pipeline.scan.results import write_results
@@ -63,7 +65,32 @@ def test_a_killed_scans_versions_are_free_when_their_leases_expire(chronicle: Db
     killed.take(VERSIONS[:2])
     with Leases(chronicle, ADAPTERS) as leases:
         assert leases.abandoned() == VERSIONS[:2]
-        assert [version.attempts for version in leases.take(VERSIONS[:2])] == [2, 2]
+        assert [version.attempts for version in leases.take(VERSIONS[:2], suspects=True)] == [2, 2]
+
+
+def test_what_a_scan_died_over_is_taken_by_nobody_who_does_not_look_at_it_alone(chronicle: Db) -> None:
+    Leases(chronicle, ADAPTERS, lease_time=timedelta(seconds=-1)).take(VERSIONS[:2])
+    with Leases(chronicle, ADAPTERS) as leases:
+        assert leases.take(VERSIONS) == VERSIONS[2:]
+        assert leases.abandoned() == VERSIONS[:2]
+
+
+def test_the_more_scans_died_over_a_version_the_later_its_turn_comes(chronicle: Db) -> None:
+    Leases(chronicle, ADAPTERS, lease_time=timedelta(seconds=-1)).take(VERSIONS)
+    Leases(chronicle, ADAPTERS, lease_time=timedelta(seconds=-1)).take(VERSIONS[:1], suspects=True)
+    assert Leases(chronicle, ADAPTERS).abandoned() == [*VERSIONS[1:], VERSIONS[0]]
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"), [(ValueError, 1), (PipelineError, 0), (AutoReconnect, 0), (KeyboardInterrupt, 0)]
+)
+def test_an_error_that_nobody_foresaw_counts_against_what_was_in_work(
+    chronicle: Db, error: type[BaseException], attempts: int
+) -> None:
+    with pytest.raises(error), Leases(chronicle, ADAPTERS) as leases:
+        leases.take(VERSIONS[:2])
+        raise error
+    assert [version.attempts for version in Leases(chronicle, ADAPTERS).abandoned()] == [attempts] * 2
 
 
 def test_a_lease_that_only_a_wrong_clock_can_have_made_holds_nothing(chronicle: Db) -> None:
@@ -71,7 +98,7 @@ def test_a_lease_that_only_a_wrong_clock_can_have_made_holds_nothing(chronicle: 
     killed.take(VERSIONS[:2])
     with Leases(chronicle, ADAPTERS) as leases:
         assert leases.abandoned() == VERSIONS[:2]
-        assert leases.take(VERSIONS[:2]) == VERSIONS[:2]
+        assert leases.take(VERSIONS[:2], suspects=True) == VERSIONS[:2]
 
 
 def test_leases_go_by_the_servers_clock_and_not_by_that_of_a_machine_which_is_ahead(tmp_path: Path) -> None:
@@ -83,7 +110,7 @@ def test_leases_go_by_the_servers_clock_and_not_by_that_of_a_machine_which_is_ah
             Leases(database, ADAPTERS).take(VERSIONS[1:2])
         with Leases(database, ADAPTERS) as leases:
             assert leases.abandoned() == VERSIONS[:1]
-            assert leases.take(VERSIONS[:2]) == VERSIONS[:1]
+            assert leases.take(VERSIONS[:2], suspects=True) == VERSIONS[:1]
         database.client.close()
 
 
@@ -98,7 +125,7 @@ def test_a_living_scan_keeps_its_leases_however_long_it_takes(chronicle: Db) -> 
 def test_a_scan_for_another_event_takes_the_version_and_leaves_the_duty(chronicle: Db) -> None:
     Leases(chronicle, ("chime_v1", "sneeze_v1"), lease_time=timedelta(seconds=-1)).take(VERSIONS[:1])
     with Leases(chronicle, ADAPTERS) as leases:
-        leases.finish(leases.take(VERSIONS[:1]))
+        leases.finish(leases.take(VERSIONS[:1], suspects=True))
         assert leases.abandoned() == []
     assert Leases(chronicle, ("sneeze_v1",)).abandoned() == VERSIONS[:1]
 

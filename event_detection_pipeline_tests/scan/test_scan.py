@@ -3,7 +3,8 @@
 import multiprocessing
 import resource
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,14 @@ from event_detection_pipeline.chronicle.database import (
     EVENT_SHADOW_SCANS,
     connect,
 )
-from event_detection_pipeline.config import ClipSettings, ScanSettings
+from event_detection_pipeline.config import SAMPLE_RATE, ClipSettings, ScanSettings
 from event_detection_pipeline.review.answers import record, settle_unfinished
 from event_detection_pipeline.review.reviews import Answer
+from event_detection_pipeline.scan.leases import Leases
 from event_detection_pipeline.scan.pending import PendingVersion
 from event_detection_pipeline.scan.scan import ScanReport, scan
 from event_detection_pipeline.scan.windows import version_windows
+from event_detection_pipeline.scan.work import Work
 from event_detection_pipeline_tests.household import add_conversation
 from event_detection_pipeline_tests.random_adapter import CPU, random_adapter
 from event_detection_pipeline_tests.scan.documents import Db
@@ -234,13 +237,43 @@ def test_out_of_memory_halves_the_batch_and_goes_on_saying_so(
     assert run(chronicle, chime).scanned == 1
 
 
+class Dies(Detector):
+    """A detector that dies of a version of this length."""
+
+    def __init__(self, detector: Detector, seconds: float) -> None:
+        super().__init__(detector.whisper, detector.model, detector.adapters)
+        self._samples = seconds * SAMPLE_RATE
+
+    def sketch(self, clips: Sequence[np.ndarray]) -> list[Sketch]:
+        if any(abs(len(clip) - self._samples) < SAMPLE_RATE / 10 for clip in clips):
+            raise ZeroDivisionError
+        return super().sketch(clips)
+
+
 def test_a_version_that_scans_die_of_is_put_on_record(chronicle: Db, chime: Detector) -> None:
-    id_ = add_conversation(chronicle)
-    past = datetime(2020, 1, 1, tzinfo=UTC)
-    key = {"conversation_id": id_, "version_id": f"{id_}-v1"}
-    chronicle[EVENT_SCAN_LEASES].insert_one(key | {"adapters": ["chime_v1"], "expires": past, "attempts": 3})
-    assert run(chronicle, chime).problems == {"ScansDied": 1}
-    assert run(chronicle, chime).scanned == 0
+    lengths = [1.0] * 9 + [2.0] + [1.0] * 10
+    ids = [add_conversation(chronicle, seconds=seconds) for seconds in lengths]
+    dies = Dies(chime, 2.0)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            run(chronicle, dies)
+    # All others are heard before it is tried for the last time.
+    assert chronicle[EVENT_SCANS].count_documents({}) == 19
+    assert run(chronicle, dies).problems == {"ScansDied": 1}
+    problems = {found["conversation_id"]: found["problem"] for found in chronicle[EVENT_SCANS].find()}
+    assert problems == dict.fromkeys(ids) | {ids[9]: "ScansDied"}
+    assert run(chronicle, dies).scanned == 0
+    assert chronicle[EVENT_SCAN_LEASES].count_documents({}) == 0
+
+
+def test_scans_that_are_killed_for_another_reason_leave_nothing_unheard(chronicle: Db, chime: Detector) -> None:
+    ids = [add_conversation(chronicle, seconds=1.0) for _ in range(6)]
+    for _ in range(5):
+        killed = Leases(chronicle, ["chime_v1"], lease_time=timedelta(seconds=-1))
+        work = Work(chronicle, {"chime": "chime_v1"}, killed, limit=None)
+        assert next(chain(work.suspects(), work), None)
+    report = run(chronicle, chime)
+    assert (report.scanned, report.problems) == (len(ids), {})
 
 
 def test_two_hours_stay_within_a_few_megabytes(chronicle: Db) -> None:
