@@ -11,7 +11,7 @@ import io
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import av.error
@@ -89,8 +89,17 @@ def decode(data: bytes | str, *, max_seconds: float = MAX_SECONDS) -> Samples:
         UndecodableAudio: there is no audio in it, or it is damaged.
         AudioTooLong: it is longer than `max_seconds`; decoding stopped there.
     """
-    samples, _ = _decode(file_bytes(data), 0.0, None, max_seconds)
-    return samples
+    return _whole(file_bytes(data), 0.0, None, max_seconds).samples
+
+
+def decode_file(file: BinaryIO) -> Iterator[Samples]:
+    """What `decode` gives of an open file of any length, half a minute or so in memory at a time.
+
+    Raises:
+        UndecodableAudio: there is no audio in it, or it is damaged; what was given until then is its beginning.
+    """
+    for piece in _decode(file, 0.0, None, math.inf):
+        yield piece.samples
 
 
 def decode_part(data: bytes | str, start: float, end: float) -> Samples:
@@ -103,9 +112,9 @@ def decode_part(data: bytes | str, start: float, end: float) -> Samples:
     first, last = round(start * SAMPLE_RATE), round(end * SAMPLE_RATE)
     if opus_seconds(file) is None:
         return decode(file, max_seconds=MAX_CHUNK_SECONDS)[first:last]
-    samples, begin = _decode(file, max(start - _SETTLING_SECONDS, 0.0), end + _EDGE_SECONDS, MAX_CHUNK_SECONDS)
-    skipped = first - round(begin * SAMPLE_RATE)
-    return samples[skipped : skipped + last - first]
+    part = _whole(file, max(start - _SETTLING_SECONDS, 0.0), end + _EDGE_SECONDS, MAX_CHUNK_SECONDS)
+    skipped = first - round(part.start * SAMPLE_RATE)
+    return part.samples[skipped : skipped + last - first]
 
 
 def opus_seconds(data: bytes | str) -> float | None:
@@ -196,21 +205,31 @@ def _silence(seconds: float) -> Samples:
     return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
 
 
-def _decode(file: bytes, start: float, end: float | None, max_seconds: float) -> tuple[Samples, float]:
-    """Decode the packets of these seconds, and say with which second they begin."""
+def _whole(file: bytes, start: float, end: float | None, max_seconds: float) -> AudioPiece:
+    """The packets of these seconds, decoded; the piece begins where the first of them does."""
     if not file:
         raise UndecodableAudio("the audio is empty")
+    pieces = list(_decode(io.BytesIO(file), start, end, max_seconds))
+    return AudioPiece(pieces[0].start, np.concatenate([piece.samples for piece in pieces]))
+
+
+def _decode(file: BinaryIO, start: float, end: float | None, max_seconds: float) -> Iterator[AudioPiece]:
+    """Decode the packets of these seconds piece by piece; there is at least one."""
     try:
-        samples, begin = _decode_container(io.BytesIO(file), start, end, max_seconds)
+        for piece in _decode_container(file, start, end, max_seconds):
+            if not np.isfinite(piece.samples).all():
+                raise UndecodableAudio("the audio holds samples that are not numbers")
+            yield piece
     except (av.error.FFmpegError, ValueError, IndexError) as error:
-        raise UndecodableAudio(f"not decodable as audio ({len(file)} bytes: {type(error).__name__})") from error
-    if not np.isfinite(samples).all():
-        raise UndecodableAudio("the audio holds samples that are not numbers")
-    return samples, begin
+        raise UndecodableAudio(f"not decodable as audio ({_size(file)} bytes: {type(error).__name__})") from error
 
 
-def _decode_container(file: io.BytesIO, start: float, end: float | None, max_seconds: float) -> tuple[Samples, float]:
-    """Samples of the first audio stream, channels averaged, and the second that they begin with."""
+def _size(file: BinaryIO) -> int:
+    return file.seek(0, io.SEEK_END)
+
+
+def _decode_container(file: BinaryIO, start: float, end: float | None, max_seconds: float) -> Iterator[AudioPiece]:
+    """Pieces of the first audio stream, channels averaged, each with the second that it begins with."""
     collected, begin, length = _Collected(), None, 0
     with av.open(file, "r", metadata_errors="ignore") as container:
         if not container.streams.audio:
@@ -231,11 +250,13 @@ def _decode_container(file: io.BytesIO, start: float, end: float | None, max_sec
                     raise AudioTooLong(f"the audio is longer than {max_seconds:g} s")
                 begin = (frame.time or 0.0) if begin is None else begin
                 collected.add(_mono(frame, to_packed), frame.sample_rate)
+                if collected.is_full:
+                    yield collected.piece(begin, last=False)
             if until is not None and until >= last:
                 break
     if begin is None:
         raise UndecodableAudio("the file has no audio in it")
-    return collected.samples(), begin
+    yield collected.piece(begin, last=True)
 
 
 def _mono(frame: av.AudioFrame, to_packed: av.AudioResampler) -> Samples:
@@ -251,14 +272,18 @@ def _mono(frame: av.AudioFrame, to_packed: av.AudioResampler) -> Samples:
 
 
 class _Collected:
-    """Samples at 16 kHz, made of decoded ones while they come."""
+    """Decoded samples until there are enough of them to be brought to 16 kHz."""
 
     def __init__(self) -> None:
         self._rate = 0
         self._waiting: list[Samples] = []
         self._length = 0
-        self._done: list[Samples] = []
+        self._given = 0
         self._resampler: soxr.ResampleStream | None = None
+
+    @property
+    def is_full(self) -> bool:
+        return self._length >= _PIECE_SECONDS * self._rate
 
     def add(self, samples: Samples, rate: int) -> None:
         if self._rate not in (0, rate):
@@ -266,18 +291,14 @@ class _Collected:
         self._rate = rate
         self._waiting.append(samples)
         self._length += len(samples)
-        if self._length >= _PIECE_SECONDS * rate:
-            self._resample(last=False)
 
-    def samples(self) -> Samples:
-        """All of them; nothing can be added any more."""
-        self._resample(last=True)
-        return np.concatenate(self._done)
-
-    def _resample(self, *, last: bool) -> None:
-        piece = np.concatenate(self._waiting) if self._waiting else np.zeros(0, np.float32)
+    def piece(self, begin: float, *, last: bool) -> AudioPiece:
+        """What was added since the piece before; `begin` is the second that the first one begins with."""
+        samples = np.concatenate(self._waiting) if self._waiting else np.zeros(0, np.float32)
         self._waiting, self._length = [], 0
         if self._rate != SAMPLE_RATE:
             self._resampler = self._resampler or soxr.ResampleStream(self._rate, SAMPLE_RATE, 1, dtype="float32")
-            piece = self._resampler.resample_chunk(piece, last=last)
-        self._done.append(piece)
+            samples = self._resampler.resample_chunk(samples, last=last)
+        start = begin + self._given / SAMPLE_RATE
+        self._given += len(samples)
+        return AudioPiece(start, samples)

@@ -10,8 +10,8 @@ from event_detection_pipeline.cli.shared import (
     JsonOption,
     console,
     open_database,
+    print_error,
     print_json,
-    print_table,
     settings_with,
 )
 
@@ -59,29 +59,34 @@ def detect(
     adapter: Annotated[Path, typer.Option(help="An adapter's folder.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Detect the event in audio files."""
+    """Detect the event in audio files. One that cannot be read is named, stops none of the others, and makes the exit
+    code 1."""
     from event_detection_pipeline.adapters.detector import load_detectors
     from event_detection_pipeline.adapters.device import choose_compute
+    from event_detection_pipeline.chronicle.audio import UndecodableAudio
     from event_detection_pipeline.scan.detect import detect as run_detect
+    from event_detection_pipeline.scan.listen import batch_size
 
     settings = settings_with()
     detectors = load_detectors([adapter], choose_compute(settings.device))
-    found = list(run_detect(audio, detectors, settings.scan, settings.clips))
+    size = batch_size(detectors, settings.scan)
+    found, unreadable = [], 0
+    for path in audio:
+        try:
+            heard = run_detect(path, detectors, size, settings.clips)
+        except UndecodableAudio as error:
+            print_error(str(error))
+            unreadable += 1
+            continue
+        found += heard
+        for one in () if as_json else heard:
+            at = "" if one.time is None else f" at {one.time:.1f} s"
+            answer = "yes" if one.detected else "no"
+            typer.echo(f"{one.audio}: {one.event} {answer}, score {one.score:.3f}{at}: {one.transcript}")
     if as_json:
         print_json([asdict(one) for one in found])
-        return
-    rows = [
-        (
-            one.audio,
-            one.event,
-            f"{one.score:.3f}",
-            "yes" if one.detected else "no",
-            "unknown" if one.time is None else f"{one.time:.1f}",
-            one.transcript,
-        )
-        for one in found
-    ]
-    print_table(("audio", "event", "score", "detected", "at (s)", "transcript"), rows)
+    if unreadable:
+        raise typer.Exit(1)
 
 
 def review(

@@ -8,7 +8,6 @@ from typing import Annotated, NoReturn
 
 import typer
 from pymongo.errors import PyMongoError
-from rich.markup import escape
 from safetensors import SafetensorError
 
 from event_detection_pipeline.cli import adapters, detection, training
@@ -17,6 +16,7 @@ from event_detection_pipeline.cli.shared import (
     JsonOption,
     console,
     open_database,
+    print_error,
     print_json,
     print_table,
     settings_with,
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    console.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True)
+    print_error(message)
     raise SystemExit(1)
 
 

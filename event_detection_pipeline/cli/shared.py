@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from event_detection_pipeline.config import EventSettings, Settings, load_settings
@@ -30,6 +31,10 @@ def open_database(settings: Settings) -> Any:
     from event_detection_pipeline.chronicle.database import connect
 
     return connect(settings.mongodb_uri.get_secret_value(), settings.database_name)
+
+
+def print_error(message: str) -> None:
+    console.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True)
 
 
 def print_json(value: object) -> None:

@@ -1,15 +1,21 @@
 """Detection in audio files of any format and length: score, time and transcript."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
+from event_detection_pipeline.adapters.batch_size import BatchSize
 from event_detection_pipeline.adapters.detector import Detector
-from event_detection_pipeline.chronicle.audio import Samples, UndecodableAudio, decode
+from event_detection_pipeline.chronicle.audio import UndecodableAudio, decode_file
 from event_detection_pipeline.chronicle.documents import Word
-from event_detection_pipeline.config import SAMPLE_RATE, ClipSettings, ScanSettings
-from event_detection_pipeline.scan.listen import batch_size, ears_of, listen
-from event_detection_pipeline.scan.windows import Window, cut
+from event_detection_pipeline.config import ClipSettings
+from event_detection_pipeline.scan.listen import ears_of, listen
+from event_detection_pipeline.scan.windows import Window, cut_stream
+
+MIN_SECONDS = 0.01  # less is no sound
+# What the layers below an adapter make of so many windows is in memory together, 3 MB each with Whisper large.
+_WINDOWS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,48 +31,55 @@ class Detected:
     transcript: str
 
 
-def detect(
-    paths: Sequence[Path], detectors: Sequence[Detector], settings: ScanSettings, clips: ClipSettings
-) -> Iterator[Detected]:
-    """Detect in each file, in the order given, one result for each file and event.
+def detect(path: Path, detectors: Sequence[Detector], size: BatchSize, clips: ClipSettings) -> list[Detected]:
+    """Detect in a file, one result for each event. A few minutes of it are in memory at a time.
 
     Raises:
         UndecodableAudio: names the file.
         OutOfMemory.
     """
-    size = batch_size(detectors, settings)
-    for path in paths:
-        samples = _read(path)
-        for detector in detectors:
-            windows = [
-                Window(one.start, one.samples, tuple(Word(t, None, None) for t in detector.transcribe(one.samples)))
-                for one in cut(samples, None, clips)
-            ]
-            transcript = " ".join(word.text for window in windows for word in window.words or ())
-            ears = ears_of([detector])
-            listen(detector, windows, [ears] * len(windows), size)
-            for adapter in detector.adapters:
-                best = ears[adapter.name].best
-                assert best is not None  # a file that was read has a window
-                detection = adapter.detection
-                yield Detected(
+    ears = ears_of(detectors)
+    spoken: list[list[str]] = [[] for _ in detectors]
+    windows = _windows(path, clips)
+    while some := list(islice(windows, _WINDOWS_AT_ONCE)):
+        for detector, words in zip(detectors, spoken, strict=True):
+            heard = [_transcribed(window, detector) for window in some]
+            words += [word.text for window in heard for word in window.words or ()]
+            listen(detector, heard, [ears] * len(heard), size)
+    found = []
+    for detector, words in zip(detectors, spoken, strict=True):
+        for adapter in detector.adapters:
+            best, detection = ears[adapter.name].best, adapter.detection
+            assert best is not None  # a file that can be read has a window
+            found.append(
+                Detected(
                     str(path),
                     detection.event,
                     round(best.score, 4),
                     round(detection.threshold, 4),
                     best.score >= detection.threshold,
                     best.time,
-                    transcript,
+                    " ".join(words),
                 )
+            )
+    return found
 
 
-def _read(path: Path) -> Samples:
+def _transcribed(window: Window, detector: Detector) -> Window:
+    return replace(window, words=tuple(Word(text, None, None) for text in detector.transcribe(window.samples)))
+
+
+def _windows(path: Path, clips: ClipSettings) -> Iterator[Window]:
+    seconds = 0.0
     try:
-        samples = decode(path.read_bytes())
+        with path.open("rb") as file:
+            for window in cut_stream(decode_file(file), clips):
+                seconds = window.end
+                if seconds >= MIN_SECONDS:
+                    yield window
     except OSError as error:
         raise UndecodableAudio(f"{path}: {error.strerror}") from None
     except UndecodableAudio as error:
         raise UndecodableAudio(f"{path}: {error}") from None
-    if len(samples) < SAMPLE_RATE // 100:
+    if seconds < MIN_SECONDS:
         raise UndecodableAudio(f"{path}: less than a hundredth of a second of audio")
-    return samples

@@ -1,7 +1,7 @@
 """The windows of a recording that is listened to: a few seconds of audio each, with the words spoken in it."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -56,6 +56,25 @@ def cut(samples: Samples, words: Sequence[Word] | None, settings: ClipSettings) 
             that is one window.
     """
     return list(_fill([AudioPiece(0.0, samples)], _plan(len(samples) / SAMPLE_RATE, words, settings)))
+
+
+def cut_stream(pieces: Iterable[Samples], settings: ClipSettings) -> Iterator[Window]:
+    """`cut` of a recording without a transcript that comes in pieces; a piece and a few windows are in memory.
+
+    Args:
+        pieces: float32 mono 16 kHz, one after the other.
+    """
+    held, begin = np.zeros(0, np.float32), 0  # samples from sample `begin` on
+    for piece in pieces:
+        held, given = np.concatenate([held, piece]), 0
+        for window in cut(held, None, settings):
+            if window.end + settings.max_seconds > len(held) / SAMPLE_RATE:
+                break  # where it ends may depend on what comes
+            yield replace(window, start=window.start + begin / SAMPLE_RATE)
+            given += len(window.samples)
+        held, begin = held[given:], begin + given
+    for window in cut(held, None, settings):
+        yield replace(window, start=window.start + begin / SAMPLE_RATE)
 
 
 def version_windows(
@@ -138,12 +157,13 @@ def _fill(pieces: Iterable[AudioPiece], planned: Iterable[_Planned]) -> Iterator
     source = iter(pieces)
     held, begin = np.zeros(0, np.float32), 0  # samples from sample `begin` on
     for window in planned:
-        parts = [held]
+        parts = [held] if len(held) else []
         reached = begin + len(held)
         while reached < window.end and (piece := next(source, None)) is not None:
             parts.append(piece.samples)
             reached += len(piece.samples)
-        held = np.concatenate(parts)[window.start - begin :]
+        # A piece may be hours long: what is left of it is not copied for each window.
+        held = (parts[0] if len(parts) == 1 else np.concatenate([held, *parts]))[window.start - begin :]
         begin = window.start
         samples = held[: window.end - begin].copy()
         if len(samples):

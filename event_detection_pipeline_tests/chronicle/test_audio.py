@@ -1,6 +1,8 @@
 """Audio comes back sample for sample and at its time, in whatever form the app stored it."""
 
 import base64
+import io
+import tracemalloc
 from itertools import pairwise
 from typing import Any
 
@@ -14,8 +16,10 @@ from event_detection_pipeline.chronicle.audio import (
     UndecodableAudio,
     conversation_audio,
     decode,
+    decode_file,
     iter_audio,
 )
+from event_detection_pipeline.chronicle.chunks import MAX_SECONDS
 from event_detection_pipeline_tests.household import add_conversation
 from event_detection_pipeline_tests.sounds import RATE, encode, tone
 
@@ -146,3 +150,34 @@ def test_pieces_come_one_chunk_at_a_time_and_tile_the_conversation(database: Dat
     assert len(pieces) == 70
     assert all(abs(one.end - next_.start) < 1e-9 for one, next_ in pairwise(pieces))
     assert [piece.problem for piece in pieces if piece.problem] == ["chunk 40 is missing"]
+
+
+@pytest.mark.parametrize(
+    ("codec", "container", "rate"), [("libopus", "ogg", 48_000), ("pcm_s16le", "wav", 44_100), ("flac", "flac", 16_000)]
+)
+def test_a_file_in_pieces_is_the_same_as_at_once(codec: str, container: str, rate: int):
+    file = encode(tone(95.0, rate=rate), codec=codec, container=container, rate=rate)
+    pieces = list(decode_file(io.BytesIO(file)))
+    assert len(pieces) > 2
+    np.testing.assert_array_equal(np.concatenate(pieces), decode(file))
+
+
+def test_a_file_may_be_longer_than_any_conversation():
+    seconds = round(MAX_SECONDS) + 60
+    file = encode(np.zeros(seconds * 1000, np.float32), codec="pcm_s16le", container="wav", rate=1000)
+    assert sum(map(len, decode_file(io.BytesIO(file)))) == pytest.approx(seconds * RATE, abs=RATE)
+
+
+def test_a_long_file_is_decoded_in_the_memory_of_a_short_one():
+    file = io.BytesIO(encode(np.zeros(600 * RATE, np.float32), codec="pcm_s16le", container="wav"))
+    tracemalloc.start()
+    assert sum(map(len, decode_file(file))) == 600 * RATE
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 600 * RATE * 4 / 4
+
+
+def test_a_file_without_audio_is_refused_in_pieces_too():
+    for data in (b"", b"no audio at all", b"RIFF1234WAVEfmt "):
+        with pytest.raises(UndecodableAudio):
+            list(decode_file(io.BytesIO(data)))

@@ -75,6 +75,21 @@ def test_detect_tells_each_file_in_the_order_given(tmp_path: Path, store: Adapte
     assert all(one.keys() == found[0].keys() and one["detected"] for one in found)
 
 
+def test_a_file_that_cannot_be_read_stops_none_of_the_others(tmp_path: Path, store: AdapterStore) -> None:
+    first, broken, last = (tmp_path / name for name in ("first.ogg", "broken.ogg", "last.ogg"))
+    for file in (first, last):
+        file.write_bytes(encode(tone(2.0)))
+    broken.write_bytes(b"no audio")
+    words = ["detect", str(first), str(broken), str(last), "--adapter", str(store.root / "chime_v1")]
+    told = CliRunner().invoke(app, words)
+    assert [line.split(": chime yes")[0] for line in told.stdout.splitlines()] == [str(first), str(last)]
+    as_json = CliRunner().invoke(app, [*words, "--json"])
+    assert [one["audio"] for one in json.loads(as_json.stdout)] == [str(first), str(last)]
+    for result in (told, as_json):
+        assert result.exit_code == 1
+        assert f"{broken}: not decodable" in result.stderr
+
+
 def test_the_doctor_tells_of_work_that_a_scan_left(database: Db, store: AdapterStore) -> None:
     add_conversation(database)
 

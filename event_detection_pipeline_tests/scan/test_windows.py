@@ -1,12 +1,15 @@
 """Windows of a recording: they tile it and each has its words."""
 
+import tracemalloc
+from collections.abc import Iterator
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from event_detection_pipeline.chronicle.documents import Word
 from event_detection_pipeline.config import SAMPLE_RATE, ClipSettings
-from event_detection_pipeline.scan.windows import cut
+from event_detection_pipeline.scan.windows import cut, cut_stream
 
 CLIPS = ClipSettings()
 
@@ -42,3 +45,39 @@ def test_windows_tile_the_recording_and_lose_no_word(seconds: float, count: int,
     assert np.array_equal(np.concatenate([window.samples for window in windows]), samples)
     assert all(len(window.samples) <= CLIPS.max_seconds * SAMPLE_RATE for window in windows)
     assert [word for window in windows for word in window.words or ()] == said
+
+
+@given(
+    st.lists(st.floats(0.0, 70.0), max_size=4),
+    st.sampled_from([(12.0, 30.0), (30.0, 30.0), (12.0, 5.0), (20.0, 25.0)]),
+)
+def test_a_recording_that_comes_in_pieces_is_cut_as_a_whole_one(
+    pieces: list[float], lengths: tuple[float, float]
+) -> None:
+    clips = ClipSettings(target_seconds=lengths[0], max_seconds=lengths[1])
+    parts = [np.full(round(seconds * SAMPLE_RATE), number, np.float32) for number, seconds in enumerate(pieces)]
+    whole = np.concatenate([np.zeros(0, np.float32), *parts])
+    expected, found = cut(whole, None, clips), list(cut_stream(parts, clips))
+    assert [round(window.start, 6) for window in found] == [round(window.start, 6) for window in expected]
+    assert all(np.array_equal(a.samples, b.samples) for a, b in zip(found, expected, strict=True))
+
+
+def test_a_window_is_given_before_the_recording_ends() -> None:
+    drawn = []
+
+    def pieces() -> Iterator[np.ndarray]:
+        for number in range(100):
+            drawn.append(number)
+            yield np.zeros(30 * SAMPLE_RATE, np.float32)
+
+    next(cut_stream(pieces(), CLIPS))
+    assert len(drawn) == 2
+
+
+def test_what_is_left_of_a_long_recording_is_not_copied_for_each_window() -> None:
+    samples = np.ones(200 * SAMPLE_RATE, np.float32)
+    tracemalloc.start()
+    cut(samples, None, CLIPS)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.3 * samples.nbytes  # the windows themselves
