@@ -39,11 +39,18 @@ class EvaluationSet:
     @property
     def kinds(self) -> tuple[str, ...]:
         """Of each clip: the event; what somebody or a scan took for it, or a recording of another sound; or speech that
-        nobody ever flagged."""
+        nobody flagged, of a conversation that may be flagged elsewhere."""
         return tuple(
-            EVENT if event else PLAIN_SPEECH if clip.source == BACKGROUND else OTHER_SOUNDS
+            EVENT if event else OTHER_SOUNDS if _is_other_sound(clip) else PLAIN_SPEECH
             for clip, event in zip(self.clips, self.truth, strict=True)
         )
+
+
+def _is_other_sound(clip: Clip) -> bool:
+    """Of a clip without the event."""
+    # Lines of older exports do not say which part of a conversation was flagged.
+    flagged = clip.source != BACKGROUND if clip.flagged is None else clip.flagged
+    return clip.recording is not None or flagged
 
 
 def usable(clips: Iterable[Clip], event: EventSettings) -> EvaluationSet:

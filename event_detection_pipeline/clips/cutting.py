@@ -12,7 +12,7 @@ from event_detection_pipeline.chronicle.layout import Layout, Span, decode_betwe
 from event_detection_pipeline.clips.labelled import Labelled
 from event_detection_pipeline.clips.manifest import Clip, ClipWord
 from event_detection_pipeline.clips.rejects import Reject, RejectReason, SetAside
-from event_detection_pipeline.clips.sources import TYPES
+from event_detection_pipeline.clips.sources import BACKGROUND, TYPES
 from event_detection_pipeline.clips.splits import Split
 from event_detection_pipeline.clips.text import MAX_LABEL_TOKENS, join, label_tokens
 from event_detection_pipeline.clips.timeline import (
@@ -39,13 +39,15 @@ _MAX_EVENT_UNCERTAINTY_SECONDS = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A clip to be cut: its window, and what is heard in it, in seconds of the conversation."""
+    """A clip to be cut: its window, what is heard in it, in seconds of the conversation, and whether it, and not only
+    another part of the conversation, is what was flagged."""
 
     window: Window
     tokens: tuple[Token, ...]
     text: str
     words: tuple[ClipWord, ...]
     event_time: float | None
+    flagged: bool
 
 
 _Filled = tuple[Window, tuple[Token, ...]]
@@ -121,7 +123,8 @@ def plan(item: Labelled, timeline: Timeline | None, tag: str, layout: Layout, se
     chosen = sorted(wanted + others[: settings.other_windows + (not wanted)], key=lambda one: one[0].start)
     if not chosen:
         raise SetAside(RejectReason.AUDIO_GAP, "no part of it with words is there from beginning to end")
-    return [_planned(window, tokens, bool(placed.segments)) for window, tokens in chosen]
+    flagged = [_is_flagged(item) and (one in wanted or len(windows) == 1) for one in chosen]
+    return [_planned(*one, bool(placed.segments), flag) for one, flag in zip(chosen, flagged, strict=True)]
 
 
 def cut(task: CutTask | Outcome) -> Outcome:
@@ -154,6 +157,11 @@ def file_stem(conversation_id: str) -> str:
     return hashlib.sha256(conversation_id.encode()).hexdigest()[:32]
 
 
+def _is_flagged(item: Labelled) -> bool:
+    """Whether anybody took something in the conversation for the event; a scan hears a time in others, too."""
+    return item.candidate.source != BACKGROUND
+
+
 def _place_events(timeline: Timeline, item: Labelled, tag: str, seconds: float) -> Timeline:
     for start, end in item.event_segments:
         timeline = locate_event(timeline, start, end) or insert_event(timeline, tag, start, end)
@@ -178,7 +186,7 @@ def _whole(item: Labelled, timeline: Timeline | None, tag: str, seconds: float, 
         text = join([text, f" {tag}"])
     words = _clip_words(timeline.tokens, 0.0) if timeline and not timeline.segments else ()
     time = item.time if tag in text and item.time is not None and item.time < seconds else None
-    return Planned(Window(0.0, seconds), timeline.tokens if timeline else (), text, words, time)
+    return Planned(Window(0.0, seconds), timeline.tokens if timeline else (), text, words, time, _is_flagged(item))
 
 
 def _fill(windows: Sequence[Window], tokens: Sequence[Token]) -> Iterator[_Filled]:
@@ -192,14 +200,15 @@ def _fill(windows: Sequence[Window], tokens: Sequence[Token]) -> Iterator[_Fille
         first = end
 
 
-def _planned(window: Window, tokens: tuple[Token, ...], guessed_times: bool) -> Planned:
+def _planned(window: Window, tokens: tuple[Token, ...], guessed_times: bool, flagged: bool) -> Planned:
     times = [
         token.middle - window.start
         for token in tokens
         if token.is_tag and token.end - token.start <= _MAX_EVENT_UNCERTAINTY_SECONDS
     ]
     words = () if guessed_times else _clip_words(tokens, window.start)
-    return Planned(window, tokens, join(token.text for token in tokens), words, times[0] if times else None)
+    text = join(token.text for token in tokens)
+    return Planned(window, tokens, text, words, times[0] if times else None, flagged)
 
 
 def _clip_words(tokens: Sequence[Token], start: float) -> tuple[ClipWord, ...]:
@@ -249,6 +258,7 @@ def _cut_clip(task: CutTask, planned: Planned) -> Clip:
         audio_sha256=digest,
         words=planned.words,
         event_time=None if planned.event_time is None else round(planned.event_time, 3),
+        flagged=planned.flagged,
     )
 
 

@@ -34,7 +34,8 @@ class Clip:
 
     `text` holds the event's source tag where the event is. `start` and `end` are seconds in the conversation;
     `duration`, `words` and `event_time` (the middle of the event, None where it is not known) are seconds in the clip.
-    `source` is what said so; `recording` is the event recording heard in it, if there is one.
+    `source` is what said so; `recording` is the event recording heard in it, if there is one. `flagged` is whether a
+    person or a scan took something in this very stretch for the event; None where the line does not say.
     """
 
     audio: str
@@ -54,6 +55,7 @@ class Clip:
     words: tuple[ClipWord, ...] = ()
     event_time: float | None = None
     recording: str | None = None
+    flagged: bool | None = None
 
 
 _CLIP = TypeAdapter(Clip)

@@ -42,7 +42,7 @@ def test_a_stash_entry_becomes_a_clip_with_its_audio_and_text(database: Database
 def test_an_entry_without_the_tag_is_a_hard_negative(database: Database[dict[str, Any]], settings: Settings):
     add_stash_entry(database, add_conversation(database), transcript="nobody sneezed [sneezing]")
     (clip,) = export_clips(database, settings, SNEEZE).clips
-    assert (clip.contains_event, clip.type) == (False, "positive")
+    assert (clip.contains_event, clip.type, clip.flagged) == (False, "positive", True)
 
 
 def test_what_cannot_be_used_is_set_aside_with_its_reason(database: Database[dict[str, Any]], settings: Settings):

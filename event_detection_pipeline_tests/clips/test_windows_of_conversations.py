@@ -84,6 +84,20 @@ def test_a_wrong_flag_gives_the_window_where_it_was_heard(
     assert not any(clip.contains_event for clip in clips)
     assert sum(clip.start <= 93.0 < clip.end for clip in clips) == 1
     assert len(clips) == 1 + settings.clips.other_windows
+    assert [clip.flagged for clip in clips] == [clip.start <= 93.0 < clip.end for clip in clips]
+
+
+def test_where_nobody_said_when_the_flag_was_no_window_of_several_is_the_flagged_one(
+    database: Database[dict[str, Any]], settings: Settings, event: EventSettings, chunks: list[dict[str, Any]]
+):
+    words = word_times()
+    add_stash_entry(
+        database,
+        add_conversation(database, chunks=chunks, words=words, transcript=texts(words)),
+        transcript=texts(words),
+    )
+    clips = export_clips(database, settings, event).clips
+    assert [clip.flagged for clip in clips] == [False] * (1 + settings.clips.other_windows)
 
 
 def test_all_windows_together_hold_all_words_once(
