@@ -35,8 +35,9 @@ class Leases:
     """What one scan holds in `event_scan_leases`: a document for each version, with its owner and when it expires.
 
     As a context it keeps its leases alive. Those that are left when the block ends are free for the next scan at once,
-    those of a killed process after LEASE_TIME. A lease names the adapters it was taken for, until each has been heard:
-    a scan for another event takes over the version, not the duty.
+    those of a killed process after LEASE_TIME. A lease names the adapters that are to hear its version, until each has:
+    a scan for another event takes over the version, not the duty, and one that comes while the version is held leaves
+    its own duty with the lease, because its progress passes the version.
 
     A scan that dies has several versions in work, decoded, scored and waiting, and nobody knows which of them it died
     of. So all of them become suspects, and none is taken again beside others: whoever takes a suspect takes it alone,
@@ -75,7 +76,8 @@ class Leases:
             logger.warning("leases stay until they expire: %s", type(problem).__name__)
 
     def take(self, versions: Sequence[PendingVersion], *, suspects: bool = False) -> list[PendingVersion]:
-        """Those that nobody holds, neither another scan nor this one; now they are leased.
+        """Those that nobody holds, neither another scan nor this one; now they are leased. The others are found among
+        the `abandoned` by the next scan for these adapters, unless who holds them hears them with the same ones.
 
         Args:
             suspects: take suspects, too: the caller sees to it that each is alone.
@@ -118,6 +120,20 @@ class Leases:
         return [_version(lease) for lease in patiently(self._database, find)]
 
     def _take(self, versions: Sequence[PendingVersion], suspects: bool) -> list[PendingVersion]:
+        taken = self._lease(versions, suspects)
+        refused = [version for version in versions if version not in taken]
+        if refused and not self._leave_duty(refused):
+            # Somebody finished one between the two commands.
+            taken += self._lease(refused, suspects)
+        return taken
+
+    def _leave_duty(self, versions: Sequence[PendingVersion]) -> bool:
+        """Whether each of them still had a lease to leave it with."""
+        held = {"$or": [_key(version) for version in versions], "adapters": {"$ne": []}}
+        duty = {"$addToSet": {"adapters": {"$each": self._adapters}}}
+        return self._leases.update_many(held, duty).matched_count == len(versions)
+
+    def _lease(self, versions: Sequence[PendingVersion], suspects: bool) -> list[PendingVersion]:
         now = server_time(self._database)
         taken = {
             "$set": {"owner": self._owner, "expires": now + self._lease_time},

@@ -1,22 +1,27 @@
 """Leases: two scans never hold the same version, and nothing that one held is lost."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Barrier, Thread
+from typing import Any
 
 import pytest
 import time_machine
+from pymongo import MongoClient
 from pymongo.errors import AutoReconnect
+from pymongo.monitoring import CommandListener, CommandSucceededEvent
 
 from event_detection_pipeline.chronicle.database import EVENT_SCAN_LEASES, connect, ensure_indexes
 from event_detection_pipeline.errors import PipelineError
+from event_detection_pipeline.scan import work
 from event_detection_pipeline.scan.leases import Leases
 from event_detection_pipeline.scan.pending import PendingVersion
 from event_detection_pipeline.scan.results import write_results
 from event_detection_pipeline.scan.work import Work
 from event_detection_pipeline_tests.faults.server import Server
-from event_detection_pipeline_tests.scan.documents import CHIME, Db, heard, save_conversation, work_of
+from event_detection_pipeline_tests.scan.documents import CHIME, Db, heard, id_of, save_conversation, work_of
 
 ADAPTERS = ("chime_v1",)
 VERSIONS = [PendingVersion(f"c{number}", "v1") for number in range(5)]
@@ -128,6 +133,51 @@ def test_a_scan_for_another_event_takes_the_version_and_leaves_the_duty(chronicl
         leases.finish(leases.take(VERSIONS[:1], suspects=True))
         assert leases.abandoned() == []
     assert Leases(chronicle, ("sneeze_v1",)).abandoned() == VERSIONS[:1]
+
+
+@pytest.mark.parametrize("later", [{"sneeze": "sneeze_v1"}, {"chime": "chime_v2"}])
+def test_what_another_scan_held_meanwhile_comes_first_in_the_next_one(
+    chronicle: Db, monkeypatch: pytest.MonkeyPatch, later: dict[str, str]
+) -> None:
+    monkeypatch.setattr(work, "SWEEP", 2)
+    monkeypatch.setattr(work, "_BATCH", 2)
+    for number in range(20):
+        save_conversation(chronicle, f"c{number}", _id=id_of(datetime(2020, 1, 1 + number, tzinfo=UTC)))
+    with Leases(chronicle, ADAPTERS) as one:
+        held = one.take(VERSIONS[3:4])
+        found = work_of(chronicle, later)
+        assert found == [f"c{number}" for number in reversed(range(20)) if number != 3]
+        ((event, adapter),) = later.items()
+        write_results(chronicle, [heard(name, 0.1, event=event, adapter=adapter) for name in found])
+        one.finish(held)
+    assert work_of(chronicle, later) == ["c3"]
+    assert work_of(chronicle, later) == []
+    assert chronicle[EVENT_SCAN_LEASES].count_documents({}) == 0
+
+
+class AfterRefusal(CommandListener):
+    """Something that happens after a client has seen for the first time which leases are its own."""
+
+    def __init__(self, happens: Callable[[], object]) -> None:
+        self._happens = [happens]
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        if event.command_name == "find" and self._happens:
+            self._happens.pop()()
+
+    def started(self, event: object) -> None: ...
+
+    def failed(self, event: object) -> None: ...
+
+
+def test_what_another_scan_finishes_just_after_it_refused_it_is_free(chronicle: Db, mongodb_uri: str) -> None:
+    with Leases(chronicle, ADAPTERS) as one:
+        held = one.take(VERSIONS[:2])
+        listener = AfterRefusal(lambda: one.finish(held[:1]))
+        with MongoClient[dict[str, Any]](mongodb_uri, event_listeners=[listener]) as client:
+            assert Leases(client[chronicle.name], ("sneeze_v1",)).take(VERSIONS[:2]) == VERSIONS[:1]
+        one.finish(held[1:])
+    assert VERSIONS[1] in Leases(chronicle, ("sneeze_v1",)).abandoned()
 
 
 def test_what_a_killed_scan_held_comes_first_though_progress_has_passed_it(chronicle: Db) -> None:
