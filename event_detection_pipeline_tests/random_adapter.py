@@ -1,11 +1,13 @@
 """Adapters without training, for tests of what is done with them: what they hear means nothing, but never changes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from peft import get_peft_model
 
 from event_detection_pipeline.adapters.device import Compute
+from event_detection_pipeline.adapters.probe import PARTS, PROBE_FILE, Probe, save_probe
 from event_detection_pipeline.adapters.release import Detection, save_adapter
 from event_detection_pipeline.adapters.train import lora_config
 from event_detection_pipeline.adapters.whisper import Whisper, load_whisper
@@ -22,8 +24,13 @@ def random_adapter(
     first_layer: int = 2,
     part: str = "both",
     threshold: float = 0.5,
+    probe_depth: int | None = None,
 ) -> Path:
-    """Write an adapter into a new folder, named like `chime_v1`. Returns the folder."""
+    """Write an adapter into a new folder, named like `chime_v1`. Returns the folder.
+
+    Args:
+        probe_depth: after how many encoder layers a probe listens that has a say in the scores; None for no probe.
+    """
     event = folder.name.rpartition("_v")[0]
     whisper = load_whisper(str(base_model), CPU)
     torch.manual_seed(seed)
@@ -35,6 +42,10 @@ def random_adapter(
                 parameter.normal_(std=0.1)
     folder.mkdir(parents=True)
     detection = detection_by_hand(whisper, event, threshold=threshold)
+    if probe_depth is not None:
+        detection = replace(detection, scorer="adapter and probe")
+        weights = torch.randn(PARTS, whisper.model.config.d_model) / 100
+        save_probe(folder / PROBE_FILE, Probe(weights.numpy(), 0.0, threshold, probe_depth))
     save_adapter(folder, model, whisper, detection)
     return folder
 

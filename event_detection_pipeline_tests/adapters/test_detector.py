@@ -40,6 +40,22 @@ def test_several_adapters_at_once_score_exactly_what_each_scores_alone(folders: 
     assert not np.allclose(scores[0], scores[1])
 
 
+def test_a_probe_deeper_than_where_another_events_adapter_begins_hears_the_bare_model(
+    base_model: Path, tmp_path: Path
+) -> None:
+    folders = [
+        random_adapter(tmp_path / "sneeze_v1", base_model, seed=1, first_layer=1, probe_depth=1),
+        random_adapter(tmp_path / "chime_v1", base_model, seed=2, first_layer=3, probe_depth=3),
+    ]
+    detector = only(folders)
+    for _ in range(2):  # which adapter was in the model before makes no difference
+        together = detector.score(CLIPS, WORDS)
+        for folder in folders:
+            assert only([folder]).score(CLIPS, WORDS) == {folder.name: together[folder.name]}
+    scores = [one.score for found in together.values() for one in found]
+    assert all(0.01 < score < 0.99 for score in scores) and len(set(scores)) == len(scores)
+
+
 def test_several_threads_hear_what_one_hears(folders: list[Path]) -> None:
     detector = only(folders)
     clips, words, alone = CLIPS * 4, WORDS * 4, detector.score(CLIPS[:1], WORDS[:1])

@@ -42,12 +42,12 @@ NOW = datetime.now(UTC)
 
 @pytest.fixture(scope="session")
 def folders(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two adapters that flag everything, and a candidate."""
+    """Two adapters that flag everything, and a candidate. The probe of the first listens to what the last changes."""
     store = tmp_path_factory.mktemp("scan_adapters")
     return [
-        random_adapter(store / "chime_v1", base_model, seed=1, threshold=1e-12),
+        random_adapter(store / "chime_v1", base_model, seed=1, threshold=1e-12, probe_depth=2),
         random_adapter(store / "sneeze_v1", base_model, seed=2, threshold=1e-12),
-        random_adapter(store / "chime_v2", base_model, seed=3, threshold=1e-12),
+        random_adapter(store / "chime_v2", base_model, seed=3, threshold=1e-12, first_layer=1),
     ]
 
 
@@ -209,8 +209,8 @@ def test_conversations_deleted_meanwhile_are_left_out_and_found_when_they_return
 
 def test_two_events_and_a_candidate_are_heard_in_one_pass(chronicle: Db, folders: list[Path], chime: Detector) -> None:
     id_ = add_conversation(chronicle)
-    report = run(chronicle, *load_detectors(folders, CPU), shadow={"chime_v2"})
-    assert report.adapters == ("chime_v1", "sneeze_v1")
+    report = run(chronicle, *load_detectors(folders[::-1], CPU), shadow={"chime_v2"})
+    assert report.adapters == ("sneeze_v1", "chime_v1")
     assert report.shadow_flagged == {"chime_v2": 1}
     scans = {found["event"]: found for found in chronicle[EVENT_SCANS].find()}
     assert {event: found["adapter"] for event, found in scans.items()} == {"chime": "chime_v1", "sneeze": "sneeze_v1"}
