@@ -91,7 +91,8 @@ def train_adapter(
 
     Raises:
         NothingToLearn: the training split has no event, or nothing but events.
-        TrainingDiverged: the loss became NaN or infinite; the last checkpoint before it stays in the workplace.
+        TrainingDiverged: a loss or the gradients became NaN or infinite; the last checkpoint before it stays in the
+            workplace.
         OutOfMemory: a single clip does not fit the CUDA card.
     """
     events = sum(example.contains_event for example in training)

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingDiverged(PipelineError):
-    """The loss is not a finite number any more."""
+    """A loss, or the gradients' norm, is not a finite number any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +132,11 @@ class DetectionTrainer(Trainer):
             )
             model.zero_grad()
             torch.cuda.empty_cache()
-        self._add_up(loss)
-        if not torch.isfinite(loss):  # before the step is taken: the weights are still those of a moment ago
-            raise TrainingDiverged(
-                f"the training loss became {loss.item()} at step {self.state.global_step + 1}: lower "
-                f"training.learning_rate (it is {self.args.learning_rate:g}) and train again"
-            )
+        norm = self._add_up(loss)
+        # Before the step is taken: the weights are still those of a moment ago.
+        step = self.state.global_step + 1
+        self._check_finite("training loss", loss.item(), step)
+        self._check_finite("norm of the gradients", norm.item(), step)
         return loss
 
     def _gradients(self, model: Any, inputs: dict[str, torch.Tensor], total: torch.Tensor) -> torch.Tensor:
@@ -151,13 +150,23 @@ class DetectionTrainer(Trainer):
             loss += share.detach()
         return loss
 
-    def _add_up(self, loss: torch.Tensor) -> None:
-        """Loss and gradients become those of the whole batch."""
+    def _add_up(self, loss: torch.Tensor) -> torch.Tensor:
+        """Loss and gradients become those of the whole batch. Returns the gradients' norm, which is NaN or infinite
+        where any of them is; the same in all processes."""
         trained = [parameter for parameter in cast(torch.nn.Module, self.model).parameters() if parameter.requires_grad]
         for parameter in trained:
             if parameter.grad is None:  # no share of this batch
                 parameter.grad = torch.zeros_like(parameter)
-        self._processes.add_up([loss, *(cast(torch.Tensor, parameter.grad) for parameter in trained)])
+        gradients = [cast(torch.Tensor, parameter.grad) for parameter in trained]
+        self._processes.add_up([loss, *gradients])
+        return torch.nn.utils.get_total_norm(gradients)
+
+    def _check_finite(self, name: str, value: float, step: int) -> None:
+        if not math.isfinite(value):
+            raise TrainingDiverged(
+                f"the {name} became {value} at step {step}: lower training.learning_rate (it is "
+                f"{self.args.learning_rate:g}) and train again"
+            )
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         try:
@@ -172,7 +181,11 @@ class DetectionTrainer(Trainer):
             ) from error
 
     def evaluate(self, *_args: Any, **_kwargs: Any) -> dict[str, float]:
-        """The loss on the validation clips, and the average precision of their scores."""
+        """The loss on the validation clips, and the average precision of their scores.
+
+        Raises:
+            TrainingDiverged: that loss is no number; the epoch's checkpoint, which comes after this, is not written.
+        """
         assert self.model is not None
         model = self.model.eval()
         one = self._material
@@ -187,6 +200,7 @@ class DetectionTrainer(Trainer):
         buckets = [example.bucket for example in share]
         found = in_batches(buckets, BatchSize(clips_at_once(one.whisper)), losses)
         loss, weight = np.sum(self._processes.collect(found), axis=0)
+        self._check_finite("validation loss", loss / weight, self.state.global_step)
         heard = score_examples(model, one.whisper, one.marker, share, states=one.states)
         scores = self._processes.collect([score.score for score in heard])
         truth = [example.contains_event for example in one.validation]

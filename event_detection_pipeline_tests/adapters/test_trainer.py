@@ -1,6 +1,7 @@
 """Steps that fit the memory, and a loss that is the same however they are cut."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from event_detection_pipeline.adapters.checkpoints import newest_checkpoint
 from event_detection_pipeline.adapters.examples import Example, training_target
 from event_detection_pipeline.adapters.marker import encode_word, marker_of
 from event_detection_pipeline.adapters.train import TrainedAdapter, Workplace, train_adapter
-from event_detection_pipeline.adapters.trainer import TrainingDiverged
+from event_detection_pipeline.adapters.trainer import Material, TrainingDiverged
 from event_detection_pipeline.adapters.whisper import load_whisper
 from event_detection_pipeline.config import LoraSettings, TrainingSettings
 from event_detection_pipeline_tests.random_adapter import CPU
@@ -48,6 +49,22 @@ def test_a_marker_and_what_follows_it_are_marked_in_a_target(tiny_model: Path, e
     assert marked == [*marker.ids, text[1][0], *marker.ids, end]
 
 
+def test_the_marker_and_what_follows_it_count_more_and_padding_not_at_all(
+    tiny_model: Path, examples: list[Example]
+) -> None:
+    whisper = load_whisper(str(tiny_model), CPU)
+    marker = marker_of(whisper.tokenizer, "CHIME_DETECTED")
+    marked = replace(examples[0], words=("good", "morning"), markers=(1,))
+    short = replace(examples[1], words=("good",))
+    material = Material(whisper, marker, (), (), None, marker_weight=7.0)
+    first, second = (encode_word(whisper.tokenizer, word) for word in marked.words)
+    prompt = [0.0] * (len(whisper.prompt) - 1)
+    long = [*prompt, *[1.0] * len(first), *[7.0] * (len(marker.ids) + 1), *[1.0] * (len(second) - 1), 1.0]
+    plain = [*prompt, *[1.0] * len(first), 1.0]
+    plain += [0.0] * (len(long) - len(plain))
+    assert material.batch([marked, short])["weights"].tolist() == [long, plain]
+
+
 def test_a_batch_that_does_not_fit_goes_in_parts_to_the_same_result(
     tiny_model: Path, examples: list[Example], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -68,31 +85,64 @@ def test_a_batch_that_does_not_fit_goes_in_parts_to_the_same_result(
         torch.testing.assert_close(value, expected[name], rtol=1e-2, atol=1e-5)
 
 
+def train_until_it_diverges(
+    model: Path, examples: list[Example], workplace: Workplace, spoil: Callable[[int, torch.Tensor], None], epochs: int
+) -> None:
+    """Three steps an epoch, with a validation after each. `spoil` is called with each forward pass of clips that the
+    loss is made of: how many steps have begun, and the logits."""
+    whisper = load_whisper(str(model), CPU)
+    steps = 0
+
+    def passed(_module: torch.nn.Module, _arguments: Any, output: Any) -> None:
+        nonlocal steps
+        steps += torch.is_grad_enabled()
+        spoil(steps, output.logits)
+
+    whisper.model.register_forward_hook(passed)
+    marker = marker_of(whisper.tokenizer, "CHIME_DETECTED")
+    settings = SETTINGS.model_copy(update={"epochs": epochs})
+    train_adapter(
+        whisper, marker, examples[:14], examples[14:], lora=LoraSettings(), settings=settings, workplace=workplace
+    )
+
+
 def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint(
     tiny_model: Path, examples: list[Example], tmp_path: Path
 ) -> None:
-    whisper = load_whisper(str(tiny_model), CPU)
-    steps = 0
+    def spoil(step: int, logits: torch.Tensor) -> None:
+        if step == 5:  # the second epoch's second step
+            logits *= torch.nan
 
-    def diverge(_module: torch.nn.Module, _arguments: Any, output: Any) -> None:
-        nonlocal steps
-        steps += torch.is_grad_enabled()
-        if steps == 5:  # the second epoch's second step
-            output.logits *= torch.nan
-
-    whisper.model.register_forward_hook(diverge)
-    marker = marker_of(whisper.tokenizer, "CHIME_DETECTED")
     workplace = Workplace(tmp_path / "checkpoints", tmp_path / "states")
-    with pytest.raises(TrainingDiverged, match="nan at step 5"):
-        train_adapter(
-            whisper,
-            marker,
-            examples[:14],
-            examples[14:],
-            lora=LoraSettings(),
-            settings=SETTINGS,
-            workplace=workplace,
-        )
+    with pytest.raises(TrainingDiverged, match="training loss became nan at step 5"):
+        train_until_it_diverges(tiny_model, examples, workplace, spoil, epochs=2)
+    assert newest_checkpoint(workplace.checkpoints) == workplace.checkpoints / "checkpoint-3"
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_gradient_that_is_no_number_in_an_epochs_last_step_reaches_neither_weights_nor_checkpoint(
+    tiny_model: Path, examples: list[Example], tmp_path: Path, epochs: int
+) -> None:
+    def spoil(step: int, logits: torch.Tensor) -> None:
+        if step == 3 and torch.is_grad_enabled():  # the loss is still a number
+            logits.register_hook(lambda gradient: gradient * torch.inf)
+
+    workplace = Workplace(tmp_path / "checkpoints", tmp_path / "states")
+    with pytest.raises(TrainingDiverged, match="norm of the gradients became nan at step 3"):
+        train_until_it_diverges(tiny_model, examples, workplace, spoil, epochs=epochs)
+    assert newest_checkpoint(workplace.checkpoints) is None
+
+
+def test_a_validation_loss_that_is_no_number_leaves_the_last_good_checkpoint(
+    tiny_model: Path, examples: list[Example], tmp_path: Path
+) -> None:
+    def spoil(step: int, logits: torch.Tensor) -> None:
+        if step == 6 and not torch.is_grad_enabled():  # the validation after the second epoch
+            logits *= torch.nan
+
+    workplace = Workplace(tmp_path / "checkpoints", tmp_path / "states")
+    with pytest.raises(TrainingDiverged, match="validation loss became nan at step 6"):
+        train_until_it_diverges(tiny_model, examples, workplace, spoil, epochs=2)
     assert newest_checkpoint(workplace.checkpoints) == workplace.checkpoints / "checkpoint-3"
 
 
