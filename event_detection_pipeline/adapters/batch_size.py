@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -110,11 +110,12 @@ def in_batches(buckets: Sequence[int], size: BatchSize, score: Callable[[list[in
         results: list[Result] = []
         while len(results) < len(batch):
             at_once = size.clips
-            try:
+            with suppress(torch.OutOfMemoryError):
                 results += score(batch[len(results) : len(results) + at_once])
-            except torch.OutOfMemoryError:
-                if size.clips == at_once:  # else another thread has halved it
-                    size.halve()
+                continue
+            # Outside of the block: the exception holds on to what is to be freed.
+            if size.clips == at_once:  # else another thread has halved it
+                size.halve()
         return results
 
     with _mapping(size.threads) as each:

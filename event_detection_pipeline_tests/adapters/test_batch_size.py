@@ -1,5 +1,6 @@
 """The batch size: what follows from a device's memory, and what happens when it was too much."""
 
+import weakref
 from dataclasses import replace
 from threading import Barrier
 
@@ -96,6 +97,26 @@ def test_a_batch_that_does_not_fit_is_halved_for_good() -> None:
     size = BatchSize(8)
     assert in_batches([1] * 9, size, score) == list(range(9))
     assert sizes == [8, 4, 2, 2, 2, 2, 1] and size.clips == 2
+
+
+def test_what_did_not_fit_is_let_go_of_before_the_next_try() -> None:
+    tried: list[weakref.ref[torch.Tensor]] = []
+    held: list[bool] = []
+
+    class Watched(BatchSize):
+        def halve(self) -> None:
+            held.append(tried[-1]() is not None)
+            super().halve()
+
+    def score(batch: list[int]) -> list[int]:
+        states = torch.zeros(len(batch))
+        tried.append(weakref.ref(states))
+        if len(states) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return batch
+
+    assert in_batches([1] * 8, Watched(8), score) == list(range(8))
+    assert held == [False, False]
 
 
 def test_a_device_that_does_not_hold_one_clip_is_told_about_in_words() -> None:
