@@ -32,11 +32,11 @@ ENCODER_WIDTH = 11
 
 
 class OutOfMemory(PipelineError):
-    """The device's memory does not hold a single clip."""
+    """The device's memory does not hold a single clip, or (`when`) something else that cannot go in parts."""
 
-    def __init__(self) -> None:
+    def __init__(self, when: str = "with a single clip at a time") -> None:
         super().__init__(
-            "the device ran out of memory with a single clip at a time: close what else uses the card, work on the CPU "
+            f"the device ran out of memory {when}: close what else uses the card, work on the CPU "
             '(device = "cpu"), or train on a smaller base_model such as openai/whisper-small; a training also needs '
             'less with fewer adapted layers (lora.adapt_from_layer, lora.part = "encoder")'
         )

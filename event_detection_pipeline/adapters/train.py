@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 # The two last checkpoints and the best: while one is being written, there is always a whole one to go on from.
 KEPT_CHECKPOINTS = 3
 
+# What of a training does not go in halves.
+BETWEEN_STEPS = "outside of the training steps (in the frozen layers' states, the optimizer or a checkpoint)"
+
 
 class NothingToLearn(PipelineError):
     """The training split lacks events or lacks clips without the event."""
@@ -93,7 +96,7 @@ def train_adapter(
         NothingToLearn: the training split has no event, or nothing but events.
         TrainingDiverged: a loss or the gradients became NaN or infinite; the last checkpoint before it stays in the
             workplace.
-        OutOfMemory: a single clip does not fit the CUDA card.
+        OutOfMemory: a single clip does not fit the CUDA card, or what else a training needs does not.
     """
     events = sum(example.contains_event for example in training)
     if not 0 < events < len(training):
@@ -155,7 +158,7 @@ def _train(
         try:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         except torch.OutOfMemoryError as error:
-            raise OutOfMemory from error
+            raise OutOfMemory(BETWEEN_STEPS) from error
     model.eval()
     history = tuple(
         LossPoint(int(entry["step"]), entry.get("loss"), entry.get("eval_loss"), entry.get("eval_average_precision"))

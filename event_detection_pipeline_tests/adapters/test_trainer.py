@@ -149,3 +149,18 @@ def test_a_validation_loss_that_is_no_number_leaves_the_last_good_checkpoint(
 def test_when_a_single_clip_does_not_fit_it_says_what_to_do(tiny_model: Path, examples: list[Example]) -> None:
     with pytest.raises(OutOfMemory, match="smaller base_model"):
         train(tiny_model, examples, most_clips=0)
+
+
+def test_memory_that_ran_out_beside_the_steps_is_not_put_down_to_a_single_clip(
+    tiny_model: Path, examples: list[Example]
+) -> None:
+    whisper = load_whisper(str(tiny_model), CPU)
+
+    def fill_memory(_module: torch.nn.Module, _arguments: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    whisper.model.trimmed_encoder.layers[0].register_forward_pre_hook(fill_memory)  # frozen: its states are kept
+    marker = marker_of(whisper.tokenizer, "CHIME_DETECTED")
+    with pytest.raises(OutOfMemory, match="frozen layers") as raised:
+        train_adapter(whisper, marker, examples[:14], [], lora=LoraSettings(), settings=SETTINGS)
+    assert "single clip" not in str(raised.value)
