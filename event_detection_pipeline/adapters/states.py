@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 # Clips encoded at once on a card. On a CPU one by one is as fast, and a clip's states are the same to the last bit
 # whatever else was missing.
 BATCH_SIZE = 8
+FLOAT16_MAX = torch.finfo(torch.float16).max  # 65504
 
 
 class StateCache:
@@ -85,7 +86,7 @@ class StateCache:
     def _compute(self, examples: Sequence[Example]) -> np.ndarray:
         features = self._whisper.features([read_wav(example.audio) for example in examples])
         with torch.inference_mode():
-            states = self._whisper.model.trimmed_encoder.states(features, self._layer).to(torch.float16).cpu().numpy()
+            states = _as_float16(self._whisper.model.trimmed_encoder.states(features, self._layer)).cpu().numpy()
         self.computed += len(examples)
         for example, state in zip(examples, states, strict=True):
             self._keep(self._file(example), state)
@@ -113,6 +114,13 @@ class StateCache:
             beside.unlink(missing_ok=True)
             self._room = 0
             self._oldest_first.clear()
+
+
+def _as_float16(states: torch.Tensor) -> torch.Tensor:
+    """Where they are beyond its range (large models have such states), its largest number: an infinite one would make
+    NaN of all that comes after. Whisper itself does so where it runs in float16."""
+    # Afterwards, as bfloat16 does not have that number: it would be rounded up, out of range again.
+    return states.to(torch.float16).clamp(-FLOAT16_MAX, FLOAT16_MAX)
 
 
 def _oldest_first(folder: Path) -> list[tuple[int, Path]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.distributed import Processes
 from event_detection_pipeline.adapters.examples import Example, read_wav
 from event_detection_pipeline.adapters.marker import marker_of
@@ -32,6 +33,22 @@ def test_states_are_those_the_encoder_computes(tiny: Whisper, examples: list[Exa
         expected = encoder.states(features, LAYER)
     for _ in range(2):  # computed, and read again
         torch.testing.assert_close(cache(examples[:3]), expected, rtol=1e-3, atol=1e-3)  # float16 on disk
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_states_beyond_float16_stay_numbers(
+    tiny_model: Path, examples: list[Example], tmp_path: Path, dtype: torch.dtype
+) -> None:
+    whisper = load_whisper(str(tiny_model), Compute(torch.device("cpu"), dtype))
+    with torch.no_grad():
+        whisper.model.trimmed_encoder.embed_positions.weight[:, 0] = 1e6
+        whisper.model.trimmed_encoder.embed_positions.weight[:, 1] = -1e6
+    cache = StateCache(whisper, LAYER, tmp_path, MUCH)
+    for _ in range(2):  # computed, and read again
+        states = cache(examples[:2])
+        assert states[..., 0].min() == torch.tensor(65504.0, dtype=dtype)
+        assert states[..., 1].max() == torch.tensor(-65504.0, dtype=dtype)
+        assert states.isfinite().all()
 
 
 def test_a_second_training_computes_nothing_again(
