@@ -214,7 +214,7 @@ def _complete(training: _Training, folder: Path, settings: Settings) -> Candidat
     save_adapter(folder, trained.model, whisper, detection)
     save_probe(folder / PROBE_FILE, probe)
     write_conversations(folder, training.clips)
-    _write_figures(candidate, settings)
+    _write_figures(candidate, settings, first_layer)
     return candidate
 
 
@@ -229,11 +229,11 @@ def read_candidate(folder: Path) -> Candidate:
     return TypeAdapter(Candidate).validate_python({**figures, "folder": folder, "detection": detection})
 
 
-def _write_figures(candidate: Candidate, settings: Settings) -> None:
+def _write_figures(candidate: Candidate, settings: Settings, first_layer: int) -> None:
     figures = asdict(candidate)
     del figures["folder"], figures["detection"]
     write_json(candidate.folder / METRICS_FILE, figures)
-    write_atomically(candidate.folder / "README.md", model_card(candidate, settings).encode())
+    write_atomically(candidate.folder / "README.md", model_card(candidate, settings, first_layer).encode())
 
 
 def load_examples(clips: Sequence[Clip], event: EventSettings) -> tuple[dict[Split, list[Example]], int]:

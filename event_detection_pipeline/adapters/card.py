@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 _PLACES = {"encoder": "encoder", "decoder": "decoder", "both": "encoder and the decoder"}
 
 
-def model_card(candidate: "Candidate", settings: Settings) -> str:
-    """Markdown with YAML front matter."""
+def model_card(candidate: "Candidate", settings: Settings, first_layer: int) -> str:
+    """Markdown with YAML front matter.
+
+    Args:
+        first_layer: the lowest encoder layer that is adapted; their number where none is.
+    """
     detection, lora, training = candidate.detection, settings.lora, settings.training
     return f"""---
 base_model: {detection.base_model}
@@ -50,9 +54,13 @@ The test split has more clips that sound like the event than a day at home: its 
 - {candidate.clips["train"]} clips for training, {candidate.clips["validation"]} for validation,
   {candidate.clips["test"]} for the test, split by conversation; manifest SHA-256 `{detection.manifest_sha256}`
 - LoRA in the {_PLACES[lora.part]}, rank {lora.rank}, alpha {lora.alpha}, dropout {lora.dropout:g} on
-  {", ".join(lora.target_modules)}
-- {candidate.steps} steps of {training.batch_size} clips at a peak learning rate of {training.learning_rate:g}, seed
-  {training.seed}, {seconds(candidate.seconds)} on {candidate.device}
+  {", ".join(lora.target_modules)}; encoder layers below {first_layer} (the lowest is 0) stay as they are
+- {candidate.steps} steps of {training.batch_size} clips, at most {training.epochs} epochs (ended after
+  {training.patience_epochs} without a lower loss on validation; the state with the lowest is kept)
+- peak learning rate {training.learning_rate:g} after warming up for {training.warmup_fraction:.0%} of the steps, weight
+  decay {training.weight_decay:g}, gradients clipped to {training.max_grad_norm:g}; the marker and what follows it count
+  {training.marker_weight:g} times in the loss
+- seed {training.seed}, {seconds(candidate.seconds)} on {candidate.device}
 
 ## Intended use and limits
 Made from one household's recordings to flag moments of that household for a person to look at. It knows the rooms,

@@ -51,6 +51,8 @@ def train(
     from event_detection_pipeline.adapters.seal import seal
     from event_detection_pipeline.files import folder_in_full
 
+    if not train_manifest.is_file():
+        raise PipelineError(f"there is no manifest {train_manifest}: `event-detection export` writes it")
     settings = settings_with(base_model=base_model)
     if batch_size:
         training = settings.training.model_copy(update={"batch_size": batch_size})
