@@ -38,6 +38,8 @@ REACH_SECONDS = 1.5  # how far the event may be from the manifest's time, often 
 ROUNDS = 6  # of looking for the events
 FOLDS = 4
 FIRST_WINDOWS = 24  # of a clip
+MAX_FIRST_WINDOWS = 50_000  # of all clips: 1 GB with Whisper large
+MIN_FIRST_WINDOWS = 2  # of a clip, however many there are
 
 # Of the joint score: the probe ranks better, and most with many events (docs/recipes.md).
 ADAPTER_SHARE = 0.2
@@ -115,7 +117,8 @@ def fit(pooled: Sequence[np.ndarray], examples: Sequence[Example], depth: int) -
     window where the event may be stands for the event in the next round; the loudest of a clip without the event is one
     more to be told apart from it. The first round takes the window at the manifest's time, or all where it has none.
     """
-    bags = [_bag(*one) for one in zip(pooled, examples, strict=True)]
+    most = min(FIRST_WINDOWS, max(MAX_FIRST_WINDOWS // len(examples), MIN_FIRST_WINDOWS))
+    bags = [_bag(*one, most) for one in zip(pooled, examples, strict=True)]
     folds = _folds([example.contains_event for example in examples])
     for _ in range(ROUNDS if max(folds) else 0):
         listeners = [
@@ -160,22 +163,22 @@ class _Bag:
         return replace(self, quiet=np.union1d(self.quiet, [loudness.argmax()]))
 
 
-def _bag(clip: np.ndarray, example: Example) -> _Bag:
+def _bag(clip: np.ndarray, example: Example, most: int) -> _Bag:
     places, none = np.arange(_windows(clip)), np.arange(0)
     if not example.contains_event:
-        return _Bag(clip, none, none, _evenly(places))
+        return _Bag(clip, none, none, _evenly(places, most))
     if example.event_time is None:
-        return _Bag(clip, places, _evenly(places), none)
+        return _Bag(clip, places, _evenly(places, most), none)
     away = np.abs(_middles(clip) - example.event_time)
     nearest = places[[away.argmin()]]
     # What overlaps a window that may have the event is neither: the event may be longer than a window.
     far = places[away > REACH_SECONDS + WINDOW_FRAMES / FRAMES_PER_SECOND]
-    return _Bag(clip, np.union1d(places[away <= REACH_SECONDS], nearest), nearest, _evenly(far))
+    return _Bag(clip, np.union1d(places[away <= REACH_SECONDS], nearest), nearest, _evenly(far, most))
 
 
-def _evenly(places: np.ndarray) -> np.ndarray:
-    """At most FIRST_WINDOWS of the places: more would say the same, and those of all clips must fit memory."""
-    chosen = np.linspace(0, len(places) - 1, min(len(places), FIRST_WINDOWS))
+def _evenly(places: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the places: more would say the same, and those of all clips must fit memory."""
+    chosen = np.linspace(0, len(places) - 1, min(len(places), most))
     return places[chosen.round().astype(int)]
 
 
@@ -193,13 +196,15 @@ def _folds(truth: Sequence[bool]) -> list[int]:
 def _fitted(bags: Sequence[_Bag], depth: int) -> Probe:
     """Logistic regression on standardised windows. Each clip with the event weighs the same, and all of them as much as
     all that is quiet."""
-    events = [bag.windows(bag.event) for bag in bags if len(bag.event)]
-    quiet = np.concatenate([bag.windows(bag.quiet) for bag in bags])
-    windows = np.concatenate([*events, quiet])
-    is_event = np.arange(len(windows)) < len(windows) - len(quiet)
-    shares = [np.full(len(one), 1 / len(one) / len(events)) for one in events]
-    weights = np.concatenate([*shares, np.full(len(quiet), 1 / len(quiet))]) * len(bags) / 2
-    scaler = StandardScaler().fit(windows)
+    events = [len(bag.event) for bag in bags if len(bag.event)]
+    chosen = [bag.windows(bag.event) for bag in bags if len(bag.event)] + [bag.windows(bag.quiet) for bag in bags]
+    windows = np.concatenate(chosen)
+    del chosen
+    quiet = len(windows) - sum(events)
+    is_event = np.arange(len(windows)) < sum(events)
+    shares = [np.full(count, 1 / count / len(events)) for count in events]
+    weights = np.concatenate([*shares, np.full(quiet, 1 / quiet)]) * len(bags) / 2
+    scaler = StandardScaler(copy=False).fit(windows)
     mean, scale = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
     # Newton's steps: as many columns as windows make the default solver take three times as long.
     model = LogisticRegression(solver="newton-cg").fit(scaler.transform(windows), is_event, sample_weight=weights)

@@ -1,5 +1,6 @@
 """The probe: what a linear detector on the frozen encoder knows, and that it is the same after it was stored."""
 
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,8 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from event_detection_pipeline.adapters import probe as module
 from event_detection_pipeline.adapters.examples import Example
 from event_detection_pipeline.adapters.probe import (
+    FIRST_WINDOWS,
+    PARTS,
+    ROUNDS,
     Pools,
     Probe,
     fit,
@@ -100,6 +105,27 @@ def test_an_event_is_found_where_nobody_said_when_it_was() -> None:
     assert np.mean(np.array(probe.scores(clips[20:])) > 0.5) > 0.9
     assert np.mean(np.array(probe.scores(silence[20:])) < 0.5) > 0.9
     assert median_error(probe, clips[20:], times[20:]) < 0.6
+
+
+def test_many_clips_are_learned_from_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    clips, examples, _ = zip(*(strokes(rng, event=n % 2 == 0, said=True) for n in range(80)), strict=True)
+    wide = [np.tile(clip, (1, 16)) for clip in clips]
+    window = PARTS * wide[0].shape[1] * wide[0].itemsize
+
+    def peak() -> float:
+        """In windows."""
+        tracemalloc.start()
+        probe = fit(wide[:48], examples[:48], DEPTH)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        right = [(score > 0.5) == one.contains_event for score, one in zip(probe.scores(wide), examples, strict=True)]
+        assert np.mean(right[48:]) > 0.9
+        return most / window
+
+    assert peak() < 2.5 * 48 * FIRST_WINDOWS  # the windows, and one working copy
+    monkeypatch.setattr(module, "MAX_FIRST_WINDOWS", 144)
+    assert peak() < 2.5 * (144 + 48 * ROUNDS)
 
 
 def median_error(probe: Probe, clips: Sequence[np.ndarray], times: Sequence[float]) -> float:
