@@ -120,11 +120,10 @@ class Leases:
         return [_version(lease) for lease in patiently(self._database, find)]
 
     def _take(self, versions: Sequence[PendingVersion], suspects: bool) -> list[PendingVersion]:
-        taken = self._lease(versions, suspects)
-        refused = [version for version in versions if version not in taken]
-        if refused and not self._leave_duty(refused):
+        taken, passed = self._lease(versions, suspects)
+        if passed and not self._leave_duty(passed):
             # Somebody finished one between the two commands.
-            taken += self._lease(refused, suspects)
+            taken += self._lease(passed, suspects)[0]
         return taken
 
     def _leave_duty(self, versions: Sequence[PendingVersion]) -> bool:
@@ -133,7 +132,10 @@ class Leases:
         duty = {"$addToSet": {"adapters": {"$each": self._adapters}}}
         return self._leases.update_many(held, duty).matched_count == len(versions)
 
-    def _lease(self, versions: Sequence[PendingVersion], suspects: bool) -> list[PendingVersion]:
+    def _lease(
+        self, versions: Sequence[PendingVersion], suspects: bool
+    ) -> tuple[list[PendingVersion], list[PendingVersion]]:
+        """Those that are this scan's now, and those that are not and whose lease knows nothing of its adapters."""
         now = server_time(self._database)
         taken = {
             "$set": {"owner": self._owner, "expires": now + self._lease_time},
@@ -149,9 +151,11 @@ class Leases:
             details = error.details or {}
             if any(one["code"] != _DUPLICATE_KEY for one in details.get("writeErrors", [])):
                 raise
-        those = {"owner": self._owner, "$or": [_key(version) for version in versions]}
-        leased = {version: version for version in map(_version, self._leases.find(those))}
-        return [leased[version] for version in versions if version in leased]
+        there = {_version(one): one for one in self._leases.find({"$or": [_key(version) for version in versions]})}
+        own = [version for version, lease in there.items() if lease["owner"] == self._owner]
+        told = [version for version, lease in there.items() if set(self._adapters) <= set(lease["adapters"])]
+        passed = [version for version in versions if version not in own and version not in told]
+        return sorted(own, key=versions.index), passed
 
     def _keep_alive(self) -> None:
         while not self._ended.wait(self._lease_time.total_seconds() / 3):
