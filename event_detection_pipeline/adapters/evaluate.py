@@ -1,7 +1,7 @@
 """Evaluation: a candidate on the test split, beside the promoted adapter, a linear probe and the bare base model, and
 what the gate makes of it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from event_detection_pipeline.adapters.contender import (
@@ -13,10 +13,11 @@ from event_detection_pipeline.adapters.contender import (
 )
 from event_detection_pipeline.adapters.detector import Detector
 from event_detection_pipeline.adapters.device import Compute
+from event_detection_pipeline.adapters.estimate import Estimate
 from event_detection_pipeline.adapters.evaluation_set import EvaluationSet, read_golden_set, read_test_split
-from event_detection_pipeline.adapters.gate import Evidence, judge
+from event_detection_pipeline.adapters.gate import Evidence, difference_to, judge
 from event_detection_pipeline.adapters.release import write_json
-from event_detection_pipeline.adapters.text import TextQuality, measure_text
+from event_detection_pipeline.adapters.text import TextQuality, adapter_error_rate, choose_spoken, measure_text
 from event_detection_pipeline.adapters.verdict import Verdict
 from event_detection_pipeline.config import EvaluationSettings, EventSettings
 
@@ -25,13 +26,16 @@ from event_detection_pipeline.config import EvaluationSettings, EventSettings
 class Evaluation:
     """Who was compared on which clips, and what follows.
 
-    `new_mistakes` are clips of the golden set that the promoted adapter has right and the candidate has not.
+    `difference` is the candidate's average precision less the promoted adapter's, with the interval that the gate looks
+    at; None where none is promoted. `new_mistakes` are clips of the golden set that the promoted adapter has right and
+    the candidate has not.
     """
 
     candidate: Contender
     promoted: Contender | None
     probe: Contender | None
     base: Contender
+    difference: Estimate | None
     text: TextQuality | None
     clips: tuple[str, ...]
     truth: tuple[bool, ...]
@@ -65,13 +69,15 @@ def evaluate_candidate(
     challenger = adapter_on(detector, test, confidence)
     probe = probe_on(detector, candidate, test, confidence)
     base = base_model_on(detector, test, confidence)
-    text = measure_text(detector, test.examples, settings.transcribed_clips, confidence)
-    wrong = _mistakes(detector, golden, confidence)
+    spoken = choose_spoken(test.examples, settings.transcribed_clips)
+    text = measure_text(detector, spoken, confidence)
+    wrong = _mistakes(detector, golden, confidence) if promoted else set()
     del detector
     champion, new_mistakes = None, ()
     if promoted:
         detector = load_detector(promoted, compute)
         champion = adapter_on(detector, test, confidence)
+        text = text and replace(text, promoted=adapter_error_rate(detector, spoken, confidence))
         new_mistakes = tuple(sorted(wrong - _mistakes(detector, golden, confidence)))
     evidence = Evidence(test.truth, test.conversations, challenger, champion, base, probe, new_mistakes)
     return Evaluation(
@@ -79,6 +85,7 @@ def evaluate_candidate(
         promoted=champion,
         probe=probe,
         base=base,
+        difference=difference_to(evidence, champion, settings) if champion else None,
         text=text,
         clips=tuple(clip.audio for clip in test.clips),
         truth=test.truth,

@@ -53,7 +53,7 @@ def judge(evidence: Evidence, settings: EvaluationSettings) -> Verdict:
         return Verdict(True, f"first adapter of this event{f' ({thin})' if thin else ''}")
     if thin:
         return Verdict(False, f"{thin}; {promoted.name} stays", against)
-    difference = _difference(evidence, promoted, settings)
+    difference = difference_to(evidence, promoted, settings)
     for failure in (*_ranking(difference, promoted, settings), *_false_alarms(evidence.candidate, promoted)):
         return Verdict(False, failure, against)
     return Verdict(
@@ -71,7 +71,7 @@ def _cheap_rivals(evidence: Evidence, settings: EvaluationSettings) -> Iterator[
     if precision <= (base.value or 0.0):
         yield f"average precision {precision:.3f} is not above the bare base model's {base}"
     if evidence.probe:
-        difference = _difference(evidence, evidence.probe, settings)
+        difference = difference_to(evidence, evidence.probe, settings)
         if difference.high is not None and difference.high < -settings.probe_tolerance:
             yield (
                 f"average precision {precision:.3f} is at least {-difference.high:.3f} below the "
@@ -80,7 +80,8 @@ def _cheap_rivals(evidence: Evidence, settings: EvaluationSettings) -> Iterator[
             )
 
 
-def _difference(evidence: Evidence, rival: Contender, settings: EvaluationSettings) -> Estimate:
+def difference_to(evidence: Evidence, rival: Contender, settings: EvaluationSettings) -> Estimate:
+    """The candidate's average precision less the rival's, with the interval at `gate_confidence`."""
     ours, theirs = evidence.candidate.scores, rival.scores
     return precision_difference(evidence.truth, ours, theirs, evidence.conversations, settings.gate_confidence)
 

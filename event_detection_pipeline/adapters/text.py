@@ -15,33 +15,37 @@ from event_detection_pipeline.adapters.metrics import bootstrap
 
 @dataclass(frozen=True, slots=True)
 class TextQuality:
-    """Word error rates on the same clips, markers left out: what an adapter does to the transcripts."""
+    """Word error rates on the same clips, markers left out: what adapters do to the transcripts. `promoted` is None
+    where no adapter was promoted."""
 
     clips: int
     adapter: Estimate
     base_model: Estimate
+    promoted: Estimate | None = None
 
 
-def measure_text(
-    detector: Detector, examples: Sequence[Example], count: int, confidence: float, seed: int = 0
-) -> TextQuality | None:
-    """The word error rates of the detector's adapter and of its bare base model on at most `count` examples that have
-    words, always the same ones; None without any."""
+def choose_spoken(examples: Sequence[Example], count: int, seed: int = 0) -> list[Example]:
+    """At most `count` examples that have words, always the same ones."""
     spoken = [example for example in examples if example.words]
-    chosen = [spoken[i] for i in sorted(np.random.default_rng(seed).permutation(len(spoken))[:count])]
-    if not chosen:
+    return [spoken[i] for i in sorted(np.random.default_rng(seed).permutation(len(spoken))[:count])]
+
+
+def measure_text(detector: Detector, spoken: Sequence[Example], confidence: float) -> TextQuality | None:
+    """The word error rates of the detector's adapter and of its bare base model; None without examples."""
+    if not spoken:
         return None
+    adapted = adapter_error_rate(detector, spoken, confidence)
+    with detector.bare():
+        bare = adapter_error_rate(detector, spoken, confidence)
+    return TextQuality(len(spoken), adapted, bare)
+
+
+def adapter_error_rate(detector: Detector, spoken: Sequence[Example], confidence: float) -> Estimate:
+    """The word error rate of the detector's adapter; of its base model within `bare`."""
     (adapter,) = detector.adapters
     whisper = detector.whisper
-
-    def rate() -> Estimate:
-        written = [whisper.write(read_wav(example.audio)) for example in chosen]
-        return word_error_rate(whisper.tokenizer, chosen, written, adapter.marker.token, confidence)
-
-    adapted = rate()
-    with detector.model.disable_adapter():
-        bare = rate()
-    return TextQuality(len(chosen), adapted, bare)
+    written = [whisper.write(read_wav(example.audio)) for example in spoken]
+    return word_error_rate(whisper.tokenizer, spoken, written, adapter.marker.token, confidence)
 
 
 def word_error_rate(

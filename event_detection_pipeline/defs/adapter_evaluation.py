@@ -71,6 +71,7 @@ def adapter_evaluation(
             "test clips": len(evaluation.clips),
             "test events": sum(evaluation.truth),
             "contenders": side_by_side(_figures(evaluation), "detector"),
+            "average precision less the promoted one's": _difference(evaluation),
             "flagged by kind": table(_by_kind(evaluation)),
             "word error rate": _text(evaluation),
             "time of the event": _timing(evaluation),
@@ -115,11 +116,17 @@ def _by_kind(evaluation: "Evaluation") -> list[dict[str, Any]]:
     ]
 
 
+def _difference(evaluation: "Evaluation") -> str:
+    difference = evaluation.difference
+    return "no adapter was promoted" if difference is None else str(difference)
+
+
 def _text(evaluation: "Evaluation") -> str:
     text = evaluation.text
     if text is None:
         return "not measured: no test clip with words, or evaluation.transcribed_clips is 0"
-    return f"{text.adapter}, base model {text.base_model}, on {text.clips} clips, markers left out"
+    promoted = "" if text.promoted is None else f"promoted {text.promoted}, "
+    return f"{text.adapter}, {promoted}base model {text.base_model}, on {text.clips} clips, markers left out"
 
 
 def _timing(evaluation: "Evaluation") -> str:

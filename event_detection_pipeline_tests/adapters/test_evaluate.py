@@ -3,15 +3,18 @@ labels does not."""
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from event_detection_pipeline.adapters import evaluate
 from event_detection_pipeline.adapters.candidate import Candidate, train_candidate
 from event_detection_pipeline.adapters.compare import compare
+from event_detection_pipeline.adapters.contender import Contender, adapter_on
+from event_detection_pipeline.adapters.detector import Detector
 from event_detection_pipeline.adapters.evaluate import Evaluation, evaluate_candidate, save_evaluation
-from event_detection_pipeline.adapters.evaluation_set import NoTestClips
+from event_detection_pipeline.adapters.evaluation_set import EvaluationSet, NoTestClips
 from event_detection_pipeline.adapters.plots import detection_errors, precision_recall
 from event_detection_pipeline.adapters.release import read_detection
 from event_detection_pipeline.adapters.verdict import read_verdict
@@ -97,6 +100,7 @@ def good_one(room: Room) -> Evaluation:
 
 def test_what_was_trained_on_the_truth_passes_as_the_first_adapter(good_one: Evaluation, tmp_path: Path) -> None:
     assert good_one.verdict.passed, good_one.verdict.reason
+    assert good_one.difference is None
     assert [one.name for one in good_one.contenders] == ["chime_v1", "probe", "base model"]
     save_evaluation(tmp_path / "chime_v1.json", good_one)
     assert read_verdict(tmp_path / "chime_v1.json") == good_one.verdict
@@ -110,6 +114,41 @@ def bad_one(room: Room) -> Evaluation:
 def test_what_was_trained_on_wrong_labels_does_not_replace_it(bad_one: Evaluation) -> None:
     assert not bad_one.verdict.passed
     assert bad_one.verdict.against == "chime_v1"
+
+
+def test_by_how_much_a_candidate_ranks_worse_is_kept_with_its_interval(bad_one: Evaluation, tmp_path: Path) -> None:
+    assert bad_one.promoted is not None and bad_one.difference is not None
+    ours, theirs = bad_one.candidate.metrics.average_precision.value, bad_one.promoted.metrics.average_precision.value
+    assert ours is not None and theirs is not None
+    assert bad_one.difference.value == pytest.approx(ours - theirs) and ours < theirs
+    assert bad_one.difference.low is not None and bad_one.difference.low <= ours - theirs
+    save_evaluation(tmp_path / "chime_v2.json", bad_one)
+    assert json.loads((tmp_path / "chime_v2.json").read_text())["difference"] == asdict(bad_one.difference)
+
+
+def test_the_promoted_adapter_s_word_error_rate_is_measured_on_the_same_clips(
+    good_one: Evaluation, bad_one: Evaluation
+) -> None:
+    assert good_one.text is not None and good_one.text.promoted is None
+    assert bad_one.text is not None
+    assert bad_one.text.promoted == good_one.text.adapter  # the same adapter, first a candidate, then promoted
+    assert bad_one.text.promoted != bad_one.text.base_model
+
+
+def test_a_golden_set_is_not_listened_to_without_a_promoted_adapter(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_manifest(tmp_path / "golden.jsonl", [line(tmp_path, 24)])
+    settings = EVALUATION.model_copy(update={"golden_manifest": tmp_path / "golden.jsonl", "transcribed_clips": 0})
+    heard: list[EvaluationSet] = []
+
+    def listen(detector: Detector, clips: EvaluationSet, confidence: float) -> Contender:
+        heard.append(clips)
+        return adapter_on(detector, clips, confidence)
+
+    monkeypatch.setattr(evaluate, "adapter_on", listen)
+    room.evaluate(room.good, None, settings)
+    assert [len(clips.clips) for clips in heard] == [16]
 
 
 def test_figures_are_told_by_kind(good_one: Evaluation) -> None:
