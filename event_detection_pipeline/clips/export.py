@@ -31,7 +31,7 @@ from event_detection_pipeline.progress import Progress
 logger = logging.getLogger(__name__)
 
 # Part of every fingerprint: raise it when the same material would become other clips.
-_CLIP_FORMAT = 2
+_CLIP_FORMAT = 1
 # Settings that say how many, how fast, or whether it is enough, but never what a clip is.
 _WITHOUT_INFLUENCE = {
     "mixes_per_recording",
