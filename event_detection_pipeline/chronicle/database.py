@@ -103,19 +103,37 @@ def patiently(database: Database[dict[str, Any]], operation: Callable[[], Result
     Raises:
         ChronicleUnavailable: it stayed away, or went away again and again.
     """
-    takes_no_writes = False
-    for _ in range(_TRIES):
+    patience = Patience(database)
+    while True:
         try:
             return operation()
         except AWAY as error:
-            takes_no_writes = isinstance(error, NotPrimaryError)
-        wait_for_server(database)
-    if takes_no_writes:
-        raise ChronicleUnavailable(
-            "MongoDB answers, but takes no writes: that server is not the primary of its replica set. Name all servers "
-            "of the set, and replicaSet=NAME, in MONGODB_URI"
-        )
-    raise ChronicleUnavailable(f"MongoDB broke off {_TRIES} times in the same place; its log says why")
+            patience.wait(error)
+
+
+class Patience:
+    """Waits for a server that goes away, but not again and again in the same place."""
+
+    def __init__(self, database: Database[dict[str, Any]]) -> None:
+        self._database = database
+        self.tries = 0
+
+    def wait(self, error: Exception) -> None:
+        """Return when the server answers again after an error of AWAY; the caller sets `tries` to 0 when it gets on.
+
+        Raises:
+            ChronicleUnavailable: it stayed away, or this was the fifth time.
+        """
+        wait_for_server(self._database)
+        self.tries += 1
+        if self.tries < _TRIES:
+            return
+        if isinstance(error, NotPrimaryError):
+            raise ChronicleUnavailable(
+                "MongoDB answers, but refuses: that server is not the primary of its replica set. Name all servers of "
+                "the set, and replicaSet=NAME, in MONGODB_URI"
+            ) from None
+        raise ChronicleUnavailable(f"MongoDB broke off {_TRIES} times in the same place; its log says why") from None
 
 
 def wait_for_server(database: Database[dict[str, Any]]) -> None:

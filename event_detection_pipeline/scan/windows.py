@@ -11,7 +11,7 @@ from pymongo.database import Database
 
 from event_detection_pipeline.chronicle.audio import AudioPiece, NoAudio, Samples, decode_chunks
 from event_detection_pipeline.chronicle.chunks import DatabaseChunks, chunk_headers
-from event_detection_pipeline.chronicle.database import AWAY, wait_for_server
+from event_detection_pipeline.chronicle.database import AWAY, Patience
 from event_detection_pipeline.chronicle.documents import TranscriptVersion, Word
 from event_detection_pipeline.chronicle.layout import lay_out
 from event_detection_pipeline.chronicle.queries import get_conversation
@@ -89,15 +89,16 @@ def version_windows(
         NoAudio: there is no chunk, or none could be decoded; what was given until then is silence.
         AudioTooLong, MalformedDocument, ChronicleUnavailable.
     """
-    given = 0
+    given, patience = 0, Patience(database)
     while True:
         try:
             for window in islice(_version_windows(database, pending, settings), given, None):
                 given += 1
+                patience.tries = 0
                 yield window
             return
-        except AWAY:
-            wait_for_server(database)
+        except AWAY as error:
+            patience.wait(error)
 
 
 def _version_windows(

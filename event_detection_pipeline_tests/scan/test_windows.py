@@ -2,14 +2,21 @@
 
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from event_detection_pipeline.chronicle.database import ChronicleUnavailable, connect
 from event_detection_pipeline.chronicle.documents import Word
 from event_detection_pipeline.config import SAMPLE_RATE, ClipSettings
-from event_detection_pipeline.scan.windows import cut, cut_stream
+from event_detection_pipeline.scan.pending import PendingVersion
+from event_detection_pipeline.scan.windows import cut, cut_stream, version_windows
+from event_detection_pipeline_tests.faults.server import Server
+
+NOT_WRITABLE_PRIMARY = 10107  # MongoDB's error code
 
 CLIPS = ClipSettings()
 
@@ -81,3 +88,14 @@ def test_what_is_left_of_a_long_recording_is_not_copied_for_each_window() -> Non
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1.3 * samples.nbytes  # the windows themselves
+
+
+def test_a_server_that_answers_and_refuses_again_and_again_is_not_asked_for_ever(tmp_path: Path):
+    with Server(tmp_path) as server:
+        database = connect(f"{server.uri}/?directConnection=true&heartbeatFrequencyMS=500", "chronicle")
+        windows = version_windows(database, PendingVersion("c", "v"), ClipSettings())
+        with (
+            server.refusing(["find"], after=0, code=NOT_WRITABLE_PRIMARY),
+            pytest.raises(ChronicleUnavailable, match="not the primary"),
+        ):
+            next(windows)
