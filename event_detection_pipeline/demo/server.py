@@ -72,7 +72,8 @@ def run_beside(command: list[str]) -> int:
     watcher = subprocess.Popen(
         ["sh", "-c", watch, str(process.pid)], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0
     )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for sign in (signal.SIGINT, signal.SIGTERM):  # a shell starts what is in its background with SIGINT ignored
+        signal.signal(sign, signal.default_int_handler)
     try:
         status = process.wait()
     except KeyboardInterrupt:
