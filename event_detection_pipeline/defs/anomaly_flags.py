@@ -63,7 +63,8 @@ def _metadata(reports: Sequence["ScanReport"]) -> dict[str, Any]:
     return {
         "scanned": sum(report.scanned for report in reports),
         "flagged": sum(report.flagged for report in reports),
-        "answered or deleted meanwhile": sum(report.kept_back for report in reports),
+        "answered meanwhile": sum(report.answered for report in reports),
+        "gone meanwhile": sum(report.gone for report in reports),
         "flags and answers Chronicle had lost": sum(report.restored + report.lost_answers for report in reports),
         "audio (h)": round(sum(report.seconds for report in reports) / 3600, 2),
         "without a score": sum(problems.values()),

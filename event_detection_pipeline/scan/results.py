@@ -50,10 +50,12 @@ class VersionScore:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """How many versions' flags say what the scan found, and how many were answered by a person or gone meanwhile."""
+    """How many versions' flags say what the scan found, how many a person had answered meanwhile, and how many were
+    gone: deleted, or replaced."""
 
     flags: int
-    kept_back: int
+    answered: int
+    gone: int
 
 
 def write_results(database: Database[dict[str, Any]], scores: Sequence[VersionScore]) -> Written:
@@ -62,7 +64,7 @@ def write_results(database: Database[dict[str, Any]], scores: Sequence[VersionSc
     Flags first: a crash between the two leaves a version that looks unscanned and is scanned again, never one that
     looks scanned and lacks its flag.
     """
-    return patiently(database, lambda: _write_results(database, scores)) if scores else Written(0, 0)
+    return patiently(database, lambda: _write_results(database, scores)) if scores else Written(0, 0, 0)
 
 
 def write_shadow(database: Database[dict[str, Any]], scores: Iterable[VersionScore]) -> None:
@@ -129,10 +131,22 @@ def _write_flags(database: Database[dict[str, Any]], flags: Mapping[PendingVersi
         for version, flag in flags.items()
         if version not in answered
     ]
-    if not updates:
-        return Written(0, len(flags))
-    result = database[CONVERSATIONS].bulk_write(updates, ordered=False)
-    return Written(result.matched_count, len(flags) - result.matched_count)
+    written = database[CONVERSATIONS].bulk_write(updates, ordered=False).matched_count if updates else 0
+    gone = _gone(database, flags) if written < len(flags) else 0
+    return Written(written, len(flags) - written - gone, gone)
+
+
+def _gone(database: Database[dict[str, Any]], versions: Iterable[PendingVersion]) -> int:
+    """How many of the versions are in no conversation that is not deleted."""
+    of_versions = [
+        {
+            "conversation_id": version.conversation_id,
+            "deleted": {"$ne": True},
+            "transcript_versions.version_id": version.version_id,
+        }
+        for version in versions
+    ]
+    return sum(database[CONVERSATIONS].find_one(one, {"_id": 1}) is None for one in of_versions)
 
 
 def _flag(version: PendingVersion, flag: bool, present: object) -> UpdateOne:

@@ -47,7 +47,8 @@ class ScanReport:
     Attributes:
         adapters: names of the promoted adapters.
         scanned: versions that are on record now, also those without a score.
-        kept_back: versions that were answered by a person, or deleted, while they were being scanned.
+        answered: versions that a person answered while they were being scanned.
+        gone: versions that were deleted or replaced meanwhile.
         seconds: of audio that was listened to.
         restored: flags that Chronicle had lost.
         lost_answers: answers that Chronicle had lost; `review` carries them out again.
@@ -59,7 +60,8 @@ class ScanReport:
     adapters: tuple[str, ...] = ()
     scanned: int = 0
     flagged: int = 0
-    kept_back: int = 0
+    answered: int = 0
+    gone: int = 0
     seconds: float = 0.0
     restored: int = 0
     lost_answers: int = 0
@@ -152,18 +154,19 @@ def _write(
     written = write_results(database, kept)
     write_shadow(database, [score for score in scores if score.adapter in shadow])
     leases.finish([one.version for one in finished])
-    _count(report, finished, kept, written.kept_back)
+    report.answered += written.answered
+    report.gone += written.gone
+    _count(report, finished, kept)
     for score in scores:
         if score.adapter in shadow:
             report.shadow_flagged[score.adapter] = report.shadow_flagged.get(score.adapter, 0) + score.flagged
 
 
-def _count(report: ScanReport, finished: Sequence[Finished], scores: Sequence[VersionScore], kept_back: int) -> None:
+def _count(report: ScanReport, finished: Sequence[Finished], scores: Sequence[VersionScore]) -> None:
     problems = {score.version: score.problem for score in scores if score.problem}
     flagged = [score for score in scores if score.flagged]
     report.scanned += sum(1 for one in finished if not one.skipped)
     report.flagged += len({score.version for score in flagged})
-    report.kept_back += kept_back
     for problem in [*problems.values(), *(one.skipped for one in finished if one.skipped)]:
         report.problems[str(problem)] = report.problems.get(str(problem), 0) + 1
     report.examples = (report.examples + flagged)[:EXAMPLES]

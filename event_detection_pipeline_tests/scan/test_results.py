@@ -10,7 +10,7 @@ from event_detection_pipeline_tests.scan.documents import Db, flags_of, heard, s
 def test_a_loud_score_flags_the_active_version_and_no_other(chronicle: Db) -> None:
     save_conversation(chronicle, "a")
     written = write_results(chronicle, [heard("a", 0.9)])
-    assert (written.flags, written.kept_back) == (1, 0)
+    assert (written.flags, written.answered, written.gone) == (1, 0, 0)
     assert flags_of(chronicle, "a") == [None, True]
 
 
@@ -27,7 +27,7 @@ def test_a_quiet_score_says_looked_at(chronicle: Db) -> None:
 def test_an_answer_that_came_while_the_scan_listened_stays(chronicle: Db, answer: str) -> None:
     save_conversation(chronicle, "a", flag=answer)
     written = write_results(chronicle, [heard("a", 0.9)])
-    assert (written.flags, written.kept_back) == (0, 1)
+    assert (written.flags, written.answered, written.gone) == (0, 1, 0)
     assert flags_of(chronicle, "a") == [None, answer]
 
 
@@ -36,13 +36,13 @@ def test_an_answer_that_chronicle_overwrote_still_counts(chronicle: Db) -> None:
     chronicle[EVENT_REVIEWS].insert_one(
         {"conversation_id": "a", "version_id": "v1", "event": "chime", "answer": "accepted"}
     )
-    assert write_results(chronicle, [heard("a", 0.9)]).kept_back == 1
+    assert write_results(chronicle, [heard("a", 0.9)]).answered == 1
     assert flags_of(chronicle, "a") == [None, None]
 
 
 def test_a_conversation_deleted_meanwhile_is_not_flagged(chronicle: Db) -> None:
     save_conversation(chronicle, "a", deleted=True)
-    assert write_results(chronicle, [heard("a", 0.9), heard("gone", 0.9)]).kept_back == 2
+    assert write_results(chronicle, [heard("a", 0.9), heard("gone", 0.9)]).gone == 2
     assert flags_of(chronicle, "a") == [None, None]
 
 

@@ -150,7 +150,7 @@ def test_what_cannot_be_heard_is_on_record_with_its_reason_and_stops_nothing(chr
 def test_a_person_answers_while_the_scan_listens(chronicle: Db, chime: Detector, said: str, flag: str) -> None:
     id_ = add_conversation(chronicle)
     report = run(chronicle, Interrupted(chime, lambda: answer(chronicle, id_, said)))
-    assert (flag_of(chronicle, id_), report.kept_back) == (flag, 1)
+    assert (flag_of(chronicle, id_), report.answered) == (flag, 1)
 
 
 @pytest.mark.parametrize(("said", "flag"), [("accepted", "verified"), ("rejected", "rejected")])
