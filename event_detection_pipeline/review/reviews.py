@@ -123,9 +123,9 @@ def ensure_review_indexes(database: Database[dict[str, Any]]) -> None:
 
 
 def find_unsettled(database: Database[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The keys of the reviews that are not carried out, or that somebody began to carry out who has not ended."""
+    """The versions of the reviews that are not carried out, or that somebody began to carry out who has not ended."""
     unsettled = {"$or": [{"settled": False}, {"settling": {"$type": "objectId"}}]}
-    return list(database[EVENT_REVIEWS].find(unsettled, {"conversation_id": 1, "version_id": 1, "event": 1}))
+    return list(database[EVENT_REVIEWS].find(unsettled, {"conversation_id": 1, "version_id": 1}))
 
 
 def begin_settling(database: Database[dict[str, Any]], conversation_id: str, version_id: str, who: ObjectId) -> None:

@@ -38,6 +38,14 @@ def texts(words: list[dict[str, Any]]) -> str:
     return " ".join(word["word"] for word in words)
 
 
+def add_rejected(database: Database[dict[str, Any]], chunks: list[dict[str, Any]]) -> str:
+    """A conversation whose flag a person rejected. Returns its id."""
+    said = texts(word_times())
+    id_ = add_conversation(database, chunks=chunks, words=word_times(), transcript=said)
+    add_stash_entry(database, id_, transcript=said)
+    return id_
+
+
 def heard(clip: Clip) -> float:
     """The loudest frequency in the clip's first second, Hz."""
     samples = decode(Path(clip.audio).read_bytes())[:RATE]
@@ -75,9 +83,7 @@ def test_the_window_with_the_tag_and_a_few_others_are_written(
 def test_a_wrong_flag_gives_the_window_where_it_was_heard(
     database: Database[dict[str, Any]], settings: Settings, event: EventSettings, chunks: list[dict[str, Any]]
 ):
-    words = word_times()
-    id_ = add_conversation(database, chunks=chunks, words=words, transcript=texts(words))
-    add_stash_entry(database, id_, transcript=texts(words))
+    id_ = add_rejected(database, chunks)
     scan = {"conversation_id": id_, "version_id": f"{id_}-v1", "event": "sneeze", "flagged": True, "time": 93.0}
     database["event_scans"].insert_one(scan)
     clips = export_clips(database, settings, event).clips
@@ -90,12 +96,7 @@ def test_a_wrong_flag_gives_the_window_where_it_was_heard(
 def test_where_nobody_said_when_the_flag_was_no_window_of_several_is_the_flagged_one(
     database: Database[dict[str, Any]], settings: Settings, event: EventSettings, chunks: list[dict[str, Any]]
 ):
-    words = word_times()
-    add_stash_entry(
-        database,
-        add_conversation(database, chunks=chunks, words=words, transcript=texts(words)),
-        transcript=texts(words),
-    )
+    add_rejected(database, chunks)
     clips = export_clips(database, settings, event).clips
     assert [clip.flagged for clip in clips] == [False] * (1 + settings.clips.other_windows)
 
@@ -103,16 +104,11 @@ def test_where_nobody_said_when_the_flag_was_no_window_of_several_is_the_flagged
 def test_all_windows_together_hold_all_words_once(
     database: Database[dict[str, Any]], settings: Settings, event: EventSettings, chunks: list[dict[str, Any]]
 ):
-    words = word_times()
-    add_stash_entry(
-        database,
-        add_conversation(database, chunks=chunks, words=words, transcript=texts(words)),
-        transcript=texts(words),
-    )
+    add_rejected(database, chunks)
     every = settings.clips.model_copy(update={"other_windows": 100})
     clips = export_clips(database, settings.model_copy(update={"clips": every}), event).clips
     clips = sorted(clips, key=lambda clip: clip.start)
-    assert [word.word for clip in clips for word in clip.words] == texts(words).split()
+    assert [word.word for clip in clips for word in clip.words] == texts(word_times()).split()
     assert clips[0].start == 0 and clips[-1].end == SECONDS
     assert all(one.end == pytest.approx(other.start, abs=0.002) for one, other in itertools.pairwise(clips))
 
