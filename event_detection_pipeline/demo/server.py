@@ -66,14 +66,15 @@ def run_beside(command: list[str]) -> int:
     Returns:
         The command's exit status; 130 after Ctrl-C, as shells have it.
     """
+    # A shell starts what is in its background with SIGINT ignored, which a command would inherit; a handler it does not.
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, signal.default_int_handler)
     process = subprocess.Popen(command, process_group=0)
     # Nobody can catch SIGKILL, but a pipe whose other end is gone reads as its end, on every Unix.
     watch = 'read -r ended || kill -s TERM -- "-$0"'
     watcher = subprocess.Popen(
         ["sh", "-c", watch, str(process.pid)], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0
     )
-    for sign in (signal.SIGINT, signal.SIGTERM):  # a shell starts what is in its background with SIGINT ignored
-        signal.signal(sign, signal.default_int_handler)
     try:
         status = process.wait()
     except KeyboardInterrupt:

@@ -49,6 +49,21 @@ def test_whatever_ends_the_server_ends_the_command_and_its_children(tmp_path: Pa
     assert server.wait(PATIENCE_SECONDS) == (-signal.SIGKILL if sign == signal.SIGKILL else INTERRUPTED)
 
 
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_also_ends_what_was_started_where_signals_are_ignored(tmp_path: Path, sign: signal.Signals) -> None:
+    before = {one: signal.signal(one, signal.SIG_IGN) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        server = start(tmp_path, sys.executable, "-c", PARENT)
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    assert server.stdout
+    grandchild = int(server.stdout.readline())
+    server.send_signal(sign)
+    assert ends(grandchild)
+    assert server.wait(PATIENCE_SECONDS) == INTERRUPTED
+
+
 def test_the_command_sees_the_database_and_its_exit_status_is_kept(tmp_path: Path) -> None:
     code = """
 import sys
