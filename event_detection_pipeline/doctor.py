@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pymongo.errors import PyMongoError
+
+from event_detection_pipeline.chronicle.database import explain
 from event_detection_pipeline.config import Settings
 
 MIN_FREE_GB = 5  # a large-v3 download with its cache, and room for clips
@@ -36,6 +39,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     for name, check in checks:
         try:
             yield check(settings)
+        except PyMongoError as error:
+            yield Finding(name, False, "failed", explain(error))
         except Exception as error:  # a doctor that dies of what it finds helps nobody
             yield Finding(name, False, "failed", str(error).splitlines()[0] if str(error) else type(error).__name__)
 

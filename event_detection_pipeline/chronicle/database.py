@@ -41,6 +41,11 @@ JOURNALED = WriteConcern(w="majority", j=True)
 """For what a person is told has been done. A standalone server, as Chronicle's usually is, confirms other writes before
 they are safe: a kill within the next 100 ms takes them back."""
 
+# MongoDB's error codes (src/mongo/base/error_codes.yml) for who may not do something, and for who may not even enter.
+_UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
+_REFUSED = (_UNAUTHORIZED, _AUTHENTICATION_FAILED)
+_REFUSED_COMMAND = re.compile(r'to execute command \{ (\w+): "([^"]+)"')
+
 _INDEX_SECONDS = 3600.0  # no reply comes before the whole history of a home has been indexed
 _PAUSE_SECONDS = 0.5
 _TRIES = 5
@@ -85,11 +90,24 @@ def connect(uri: str, database: str, *, timeout_seconds: float = 10) -> Database
         client[database].list_collection_names()  # a server that wants a login answers a ping without one
     except PyMongoError as error:
         client.close()
+        if isinstance(error, OperationFailure) and error.code in _REFUSED:
+            raise ChronicleUnavailable(f"at {_hosts(uri)}, database {database!r}: {explain(error)}") from None
         raise ChronicleUnavailable(
             f"MongoDB at {_hosts(uri)} does not answer for database {database!r} ({type(error).__name__}). "
             "Is Chronicle running? Check MONGODB_URI and MONGODB_DATABASE"
         ) from None
     return client[database]
+
+
+def explain(error: PyMongoError) -> str:
+    """An error of the driver for a person. Its own message may quote the URI with its password, and whole commands."""
+    if isinstance(error, OperationFailure) and error.code == _AUTHENTICATION_FAILED:
+        return "MongoDB refuses the user or the password in MONGODB_URI (an authSource may be missing)"
+    if isinstance(error, OperationFailure) and error.code == _UNAUTHORIZED:
+        refused = _REFUSED_COMMAND.search(str((error.details or {}).get("errmsg")))
+        what = f" ({refused[1]} on {refused[2]})" if refused else ""
+        return f"MongoDB does not allow the user in MONGODB_URI what is needed{what}; docs/security.md lists the rights"
+    return f"MongoDB failed in mid-work ({type(error).__name__}); what was written is kept, the next try goes on there"
 
 
 def server_time(database: Database[dict[str, Any]]) -> datetime:
@@ -169,7 +187,7 @@ def ensure_indexes(database: Database[dict[str, Any]]) -> None:
             database[CONVERSATIONS].create_index("transcript_versions.maybe_anomaly", sparse=True)
             database[CONVERSATIONS].create_index("deleted", partialFilterExpression={"deleted": True})
     except OperationFailure as error:  # a user who may not index Chronicle's collections can work all the same
-        logger.warning("conversations could not be indexed, exports read all of them: %s", error.code)
+        logger.warning("conversations could not be indexed, exports read all of them: %s", explain(error))
 
 
 def _options(uri: str) -> set[str]:

@@ -10,6 +10,7 @@ import typer
 from pymongo.errors import PyMongoError
 from safetensors import SafetensorError
 
+from event_detection_pipeline.chronicle.database import explain
 from event_detection_pipeline.cli import adapters, detection, training
 from event_detection_pipeline.cli.shared import (
     CONTEXT,
@@ -54,8 +55,7 @@ def main() -> None:
     except (PipelineError, SettingsError, OSError, SafetensorError) as error:  # the last: a full disk, too
         _fail(str(error))
     except PyMongoError as error:
-        # The driver's message may quote the URI with its password.
-        _fail(f"MongoDB failed in mid-work ({type(error).__name__}); what was written is kept, run the command again")
+        _fail(explain(error))
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported for a command that needs none
             raise

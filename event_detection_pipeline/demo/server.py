@@ -66,7 +66,7 @@ def run_beside(command: list[str]) -> int:
     Returns:
         The command's exit status; 130 after Ctrl-C, as shells have it.
     """
-    # A shell starts what is in its background with SIGINT ignored, which a command would inherit; a handler it does not.
+    # A shell's background starts with SIGINT ignored, which a command would inherit; a handler it does not inherit.
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, signal.default_int_handler)
     process = subprocess.Popen(command, process_group=0)

@@ -7,10 +7,16 @@ from typing import Any
 
 import pytest
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError, NetworkTimeout
+from pymongo.errors import DuplicateKeyError, NetworkTimeout, OperationFailure
 
 from event_detection_pipeline.chronicle import database as module
-from event_detection_pipeline.chronicle.database import ChronicleUnavailable, connect, ensure_indexes, patiently
+from event_detection_pipeline.chronicle.database import (
+    ChronicleUnavailable,
+    connect,
+    ensure_indexes,
+    explain,
+    patiently,
+)
 from event_detection_pipeline_tests.faults.server import Line, Server
 
 Db = Database[dict[str, Any]]
@@ -31,6 +37,27 @@ def test_a_uri_that_is_none_is_not_repeated(uri: str):
     with pytest.raises(ChronicleUnavailable) as raised:
         connect(uri, "chronicle", timeout_seconds=0.2)
     assert "very-secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "told"),
+    [("listCollections", 13, "does not allow the user"), ("ping", 18, "refuses the user or the password")],
+)
+def test_a_server_that_refuses_a_user_is_not_said_to_be_away(tmp_path: Path, command: str, code: int, told: str):
+    with (
+        Server(tmp_path) as server,
+        server.refusing([command], after=0, code=code),
+        pytest.raises(ChronicleUnavailable, match=told) as raised,
+    ):
+        connect(server.uri, "chronicle")
+    assert "does not answer" not in str(raised.value)
+
+
+def test_a_missing_right_is_named_without_the_whole_command():
+    message = 'not authorized on chronicle to execute command { listIndexes: "conversations", lsid: { id: UUID("1") } }'
+    told = explain(OperationFailure(message, 13, {"errmsg": message}))
+    assert "(listIndexes on conversations)" in told
+    assert "lsid" not in told
 
 
 def test_a_server_that_accepts_and_is_silent_is_not_waited_for():

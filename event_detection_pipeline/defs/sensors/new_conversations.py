@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import dagster as dg
 from pymongo.errors import PyMongoError
 
-from event_detection_pipeline.chronicle.database import ChronicleUnavailable
+from event_detection_pipeline.chronicle.database import ChronicleUnavailable, explain
 from event_detection_pipeline.chronicle.queries import arrivals
 from event_detection_pipeline.defs.events import EVENT_NAMES
 from event_detection_pipeline.defs.jobs import SCANNING_JOBS, scan_conversations
@@ -67,8 +67,10 @@ def new_conversations(
     seen = Seen(**json.loads(context.cursor)) if context.cursor else Seen()
     try:
         found = arrivals(mongo.open(), after=seen.newest, also=seen.unfinished, limit=MOST_AT_ONCE)
-    except (ChronicleUnavailable, PyMongoError) as error:
+    except ChronicleUnavailable as error:
         return dg.SkipReason(str(error))
+    except PyMongoError as error:
+        return dg.SkipReason(explain(error))
     decision = decide(found, seen)
     if decision.seen is None:
         return dg.SkipReason(decision.reason)

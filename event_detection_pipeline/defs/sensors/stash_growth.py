@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import dagster as dg
 from pymongo.errors import PyMongoError
 
-from event_detection_pipeline.chronicle.database import TRAINING_STASH, ChronicleUnavailable
+from event_detection_pipeline.chronicle.database import TRAINING_STASH, ChronicleUnavailable, explain
 from event_detection_pipeline.chronicle.queries import count_stash, newest_id
 from event_detection_pipeline.config import AutomationSettings, load_settings
 from event_detection_pipeline.defs.events import EVENT_NAMES, partition_of
@@ -105,8 +105,10 @@ def stash_growth(
         trained, asked = trained_stash(context.instance, event), cursor.get(event)
         try:
             stash = _look(mongo, trained, asked)
-        except (ChronicleUnavailable, PyMongoError) as error:
+        except ChronicleUnavailable as error:
             return dg.SkipReason(str(error))
+        except PyMongoError as error:
+            return dg.SkipReason(explain(error))
         if trained is None and asked is None and store.open().versions(event):
             # Turned on where an adapter exists of which this Dagster knows nothing: all there is was there to train on.
             cursor[event] = Asked(stash.newest, attempt=0)
