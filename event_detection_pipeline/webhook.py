@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from event_detection_pipeline.config import Settings
 from event_detection_pipeline.errors import PipelineError
 
 TIMEOUT_SECONDS = 10
+WAITS_SECONDS = (2.0, 8.0)  # before each further try; all tries together fit into the minute that a sensor has
 MAX_CHARACTERS = 1000  # of a text; a phone shows no more, and ntfy makes a file of more than 4096 bytes
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")  # user:password@ in any URI
 
@@ -31,7 +33,7 @@ class Message:
 
 
 def post(message: Message, settings: Settings) -> None:
-    """Send a message the way `automation.webhook_style` says.
+    """Send a message the way `automation.webhook_style` says; again where the webhook is away for a moment.
 
     Raises:
         WebhookError: no webhook is configured, it does not answer, or it refuses.
@@ -46,14 +48,28 @@ def post(message: Message, settings: Settings) -> None:
         data, headers = json.dumps(asdict(safe)).encode(), {"Content-Type": "application/json"}
     # The settings let no other scheme through than http and https.
     request = urllib.request.Request(automation.webhook_url.get_secret_value(), data, headers, method="POST")  # noqa: S310
+    for wait in WAITS_SECONDS:
+        try:
+            return _send(request)
+        except _Passing:
+            time.sleep(wait)
+    return _send(request)
+
+
+class _Passing(WebhookError):
+    """What may be over in a moment: no connection, or an error of the server's own."""
+
+
+def _send(request: urllib.request.Request) -> None:
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):  # noqa: S310
             pass
     except urllib.error.HTTPError as error:
-        raise WebhookError(f"the webhook answered {error.code} {error.reason}") from None
+        kind = _Passing if error.code >= 500 or error.code == 429 else WebhookError
+        raise kind(f"the webhook answered {error.code} {error.reason}") from None
     except (OSError, ValueError) as error:
         # The error's own text may quote the address, which is a secret.
-        raise WebhookError(f"the webhook does not answer ({type(error).__name__})") from None
+        raise _Passing(f"the webhook does not answer ({type(error).__name__})") from None
 
 
 def without_secrets(text: str, settings: Settings) -> str:

@@ -9,10 +9,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 @dataclass
 class Receiver:
-    """What was received, and what is answered."""
+    """What was received, and what is answered: first each of `statuses`, then `status`."""
 
     url: str
     status: int = 200
+    statuses: list[int] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
@@ -26,7 +27,7 @@ def receiving() -> Iterator[Receiver]:
         def do_POST(self) -> None:
             received.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
             received.headers.append(dict(self.headers))
-            self.send_response(received.status)
+            self.send_response(received.statuses.pop(0) if received.statuses else received.status)
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None: ...

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from event_detection_pipeline import webhook
 from event_detection_pipeline.config import Settings, SettingsError, load_settings
 from event_detection_pipeline.webhook import MAX_CHARACTERS, Message, WebhookError, post
 from event_detection_pipeline_tests.receiver import Receiver, receiving
@@ -62,9 +63,29 @@ def test_a_refusal_is_an_error_that_does_not_tell_the_address(receiver: Receiver
     receiver.status = 403
     with pytest.raises(WebhookError, match="answered 403 Forbidden") as raised:
         post(MESSAGE, settings(receiver.url))
+    assert len(receiver.bodies) == 1, "what is refused is not asked for again"
     assert "secret-topic" not in str(raised.value)
 
 
+@pytest.fixture
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook, "WAITS_SECONDS", (0.0, 0.0))
+
+
+def test_a_webhook_that_fails_for_a_moment_is_told_all_the_same(receiver: Receiver, without_pauses: None) -> None:
+    receiver.statuses = [503, 429]
+    post(MESSAGE, settings(receiver.url))
+    assert len(receiver.bodies) == 3
+
+
+def test_a_webhook_that_goes_on_failing_is_not_asked_for_ever(receiver: Receiver, without_pauses: None) -> None:
+    receiver.status = 503
+    with pytest.raises(WebhookError, match="answered 503"):
+        post(MESSAGE, settings(receiver.url))
+    assert len(receiver.bodies) == 3
+
+
+@pytest.mark.usefixtures("without_pauses")
 def test_a_server_that_is_away_is_an_error_that_does_not_tell_the_address() -> None:
     with pytest.raises(WebhookError, match="does not answer") as raised:
         post(MESSAGE, settings("http://127.0.0.1:1/secret-topic"))

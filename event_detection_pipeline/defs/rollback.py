@@ -22,8 +22,15 @@ class Rollback(dg.Config):
 def go_back(
     context: dg.OpExecutionContext, config: Rollback, store: AdapterStoreResource, mongo: MongoResource
 ) -> None:
-    move = store.open().rollback(config.event, by=f"run {context.run_id}", reason=config.reason)
-    withdrawn = withdraw_flags(mongo.open(), str(move.previous)) if config.rescan else 0
+    # A run that is tried again after it moved the pointer finishes what it began, and goes no further step back.
+    by = f"run {context.run.tags.get('dagster/root_run_id', context.run_id)}"
+    adapters = store.open()
+    moves = adapters.promotions(config.event)
+    move = moves[-1] if moves and moves[-1].by == by else adapters.rollback(config.event, by=by, reason=config.reason)
+    withdrawn = 0
+    if config.rescan:
+        with mongo.for_step(context) as database:
+            withdrawn = withdraw_flags(database, str(move.previous))
     context.log.info(f"scans now use {move.promoted} instead of {move.previous}; {withdrawn} flags taken back")
     context.add_output_metadata(
         {"promoted": move.promoted, "withdrawn": str(move.previous), "flags taken back": withdrawn}

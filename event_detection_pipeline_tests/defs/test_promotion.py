@@ -122,3 +122,29 @@ def test_the_rollback_job_goes_back_and_takes_flags_back_if_asked(
     assert version_of(database, flagged)["maybe_anomaly"] is (None if rescan else True)
     assert promote(instance).success
     assert store.promoted(EVENT) == AdapterVersion(EVENT, 1), "what was rolled back must not come back by itself"
+
+
+def test_a_rollback_that_lost_mongodb_is_executed_again_and_goes_back_one_step(
+    settings: Settings, store: AdapterStore, instance: dg.DagsterInstance, database: Db, mongo: MongoResource
+) -> None:
+    for _ in range(3):
+        store.promote(add_adapter(settings, EVENT), by="test", reason="next")
+    flagged = add_flagged(database, adapter="event_v3")
+    away = MongoResource(uri="mongodb://127.0.0.1:9", timeout_seconds=0.2, retries=1, first_wait_seconds=0.01)
+    run_config = {"ops": {"go_back": {"config": {"rescan": True}}}}
+
+    def go_back(mongo: MongoResource, tags: dict[str, str] | None = None) -> dg.ExecuteInProcessResult:
+        return rollback_adapter.execute_in_process(
+            instance=instance,
+            resources={"store": AdapterStoreResource(), "mongo": mongo},
+            run_config=run_config,
+            tags=tags,
+            raise_on_error=False,
+        )
+
+    failed = go_back(away)
+    assert not failed.success
+    again = go_back(mongo, {"dagster/root_run_id": failed.run_id, "dagster/parent_run_id": failed.run_id})
+    assert again.success
+    assert store.promoted(EVENT) == AdapterVersion(EVENT, 2)
+    assert version_of(database, flagged)["maybe_anomaly"] is None
