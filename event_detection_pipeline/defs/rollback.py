@@ -23,7 +23,8 @@ def go_back(
     context: dg.OpExecutionContext, config: Rollback, store: AdapterStoreResource, mongo: MongoResource
 ) -> None:
     # A run that is tried again after it moved the pointer finishes what it began, and goes no further step back.
-    by = f"run {context.run.tags.get('dagster/root_run_id', context.run_id)}"
+    first_run = context.run.tags.get("dagster/root_run_id", context.run_id)
+    by = f"run {first_run}"
     adapters = store.open()
     moves = adapters.promotions(config.event)
     move = moves[-1] if moves and moves[-1].by == by else adapters.rollback(config.event, by=by, reason=config.reason)
