@@ -11,21 +11,18 @@ import io
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import av
 import av.error
 import numpy as np
 import soxr
 from numpy.typing import NDArray
-from pymongo.database import Database
 
 from event_detection_pipeline.chronicle.chunks import (
     MAX_CHUNK_SECONDS,
     MAX_SECONDS,
-    DatabaseChunks,
     EncodedChunk,
-    chunk_headers,
 )
 from event_detection_pipeline.config import SAMPLE_RATE
 from event_detection_pipeline.errors import PipelineError
@@ -63,20 +60,6 @@ class AudioPiece:
     @property
     def end(self) -> float:
         return self.start + len(self.samples) / SAMPLE_RATE
-
-
-@dataclass(frozen=True, slots=True)
-class ConversationAudio:
-    """A whole conversation: float32 mono samples, the (start, end) seconds that are only filled in, and why."""
-
-    samples: Samples
-    gaps: tuple[tuple[float, float], ...] = ()
-    problems: tuple[str, ...] = ()
-    sample_rate: int = SAMPLE_RATE
-
-    @property
-    def seconds(self) -> float:
-        return len(self.samples) / self.sample_rate
 
 
 def decode(data: bytes | str, *, max_seconds: float = MAX_SECONDS) -> Samples:
@@ -132,40 +115,6 @@ def opus_seconds(data: bytes | str) -> float | None:
     granule = int.from_bytes(file[last_page + 6 : last_page + 14], "little", signed=True)
     seconds = (granule - pre_skip) / OPUS_RATE
     return seconds if 0 < seconds <= MAX_CHUNK_SECONDS else None
-
-
-def iter_audio(
-    database: Database[dict[str, Any]], conversation_id: str, *, max_seconds: float = MAX_SECONDS
-) -> Iterator[AudioPiece]:
-    """The conversation's audio in order, one chunk (about 10 s) in memory at a time.
-
-    Raises:
-        NoAudio: there is no chunk at all (a piece that is only silence has a `problem`).
-        AudioTooLong: `max_seconds` are exceeded.
-    """
-    chunks = DatabaseChunks(database, chunk_headers(database, [conversation_id])[conversation_id])
-    if chunks.count == 0:
-        raise NoAudio(f"conversation {conversation_id} has no audio chunks")
-    yield from decode_chunks(chunks.fetch(range(chunks.count)), max_seconds=max_seconds)
-
-
-def conversation_audio(
-    database: Database[dict[str, Any]], conversation_id: str, *, max_seconds: float = MAX_SECONDS
-) -> ConversationAudio:
-    """The conversation's whole audio in memory (64 kB a second).
-
-    Raises:
-        NoAudio: there is no chunk, or none that can be decoded.
-        AudioTooLong: `max_seconds` are exceeded; at most one chunk more was decoded.
-    """
-    parts = list(iter_audio(database, conversation_id, max_seconds=max_seconds))
-    if all(part.problem for part in parts):
-        raise NoAudio(f"conversation {conversation_id}: no chunk can be decoded ({parts[0].problem})")
-    return ConversationAudio(
-        samples=np.concatenate([part.samples for part in parts]),
-        gaps=tuple((part.start, part.end) for part in parts if part.problem),
-        problems=tuple(part.problem for part in parts if part.problem),
-    )
 
 
 def decode_chunks(chunks: Iterable[EncodedChunk], *, max_seconds: float = MAX_SECONDS) -> Iterator[AudioPiece]:

@@ -30,8 +30,6 @@ class Word:
     text: str
     start: float | None
     end: float | None
-    confidence: float | None = None
-    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +53,6 @@ class TranscriptVersion:
     segments: tuple[Segment, ...] = ()
     maybe_anomaly: Flag | None = None
     created_at: datetime | None = None
-    verified_at: datetime | None = None
-    rejected_at: datetime | None = None
-    rejected_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +60,6 @@ class Conversation:
     """A recorded conversation with all its transcripts."""
 
     conversation_id: str
-    user_id: str | None
-    client_id: str | None
     created_at: datetime | None
     title: str
     deleted: bool
@@ -93,7 +86,6 @@ class StashEntry:
     segments: tuple[Segment, ...] = ()
     reason: str | None = None
     created_at: datetime | None = None
-    user_id: str | None = None
 
 
 def parse_conversation(document: Document) -> Conversation:
@@ -105,8 +97,6 @@ def parse_conversation(document: Document) -> Conversation:
     where = f"conversations document {document.get('_id')}"
     return Conversation(
         conversation_id=_required(document, "conversation_id", where),
-        user_id=_text_or_none(document.get("user_id")),
-        client_id=_text_or_none(document.get("client_id")),
         created_at=parse_date(document.get("created_at")),
         title=_text_or_none(document.get("title")) or "",
         deleted=document.get("deleted") is True,
@@ -134,9 +124,6 @@ def parse_version(document: Document) -> TranscriptVersion:
         segments=segments,
         maybe_anomaly=_flag(document.get("maybe_anomaly")),
         created_at=parse_date(document.get("created_at")),
-        verified_at=parse_date(document.get("verified_at")),
-        rejected_at=parse_date(document.get("rejected_at")),
-        rejected_reason=_text_or_none(document.get("rejected_reason")),
     )
 
 
@@ -155,7 +142,6 @@ def parse_stash_entry(document: Document) -> StashEntry:
         segments=_segments(document.get("segments")),
         reason=_text_or_none(document.get("reason")),
         created_at=parse_date(document.get("created_at")) or parse_date(document.get("timestamp")),
-        user_id=_text_or_none(document.get("user_id")),
     )
 
 
@@ -214,8 +200,6 @@ def _words(value: object) -> tuple[Word, ...]:
             text=text,
             start=_number(word.get("start")),
             end=_number(word.get("end")),
-            confidence=_number(word.get("confidence")),
-            speaker=_text_or_none(word.get("speaker")),
         )
         for word in _mappings(value)
         if (text := _text_or_none(word.get("word")) or _text_or_none(word.get("text")))

@@ -12,14 +12,12 @@ from pymongo.database import Database
 
 from event_detection_pipeline.chronicle.audio import (
     AudioTooLong,
-    NoAudio,
     UndecodableAudio,
-    conversation_audio,
     decode,
     decode_file,
-    iter_audio,
 )
 from event_detection_pipeline.chronicle.chunks import MAX_SECONDS
+from event_detection_pipeline_tests.chronicle.whole import whole_audio
 from event_detection_pipeline_tests.household import add_conversation
 from event_detection_pipeline_tests.sounds import RATE, encode, tone
 
@@ -82,18 +80,18 @@ def at(samples: np.ndarray, start: float, seconds: float) -> np.ndarray:
 
 
 def test_a_missing_chunk_leaves_a_gap_of_its_length(database: Database[dict[str, Any]]):
-    audio = conversation_audio(database, add_conversation(database, chunks=[chunk(0), chunk(2, frequency=700)]))
+    audio = whole_audio(database, add_conversation(database, chunks=[chunk(0), chunk(2, frequency=700)]))
     assert audio.gaps == ((1.0, 2.0),)
     assert audio.seconds == 3.0
     assert not at(audio.samples, 1, 1).any()
     assert similarity(at(audio.samples, 2, 1), tone(1.0, 700)) > 0.9
-    assert audio.problems == ("chunk 1 is missing",)
+    assert [piece.problem for piece in audio.pieces] == [None, "chunk 1 is missing", None]
 
 
 @pytest.mark.parametrize("data", [b"", b"OggS broken", None, 17])
 def test_a_damaged_chunk_leaves_a_gap_of_its_length(database: Database[dict[str, Any]], data: object):
     chunks = [chunk(0), chunk(1, audio_data=data) | {"duration": 2.5}, chunk(2, frequency=700)]
-    audio = conversation_audio(database, add_conversation(database, chunks=chunks))
+    audio = whole_audio(database, add_conversation(database, chunks=chunks))
     assert audio.gaps == ((1.0, 3.5),)
     assert similarity(at(audio.samples, 3.5, 1), tone(1.0, 700)) > 0.9
 
@@ -101,13 +99,13 @@ def test_a_damaged_chunk_leaves_a_gap_of_its_length(database: Database[dict[str,
 def test_of_a_twofold_index_the_newest_counts(database: Database[dict[str, Any]]):
     first_job = [chunk(0, frequency=300), chunk(1, frequency=300)]
     second_job = [chunk(0, frequency=700), chunk(1, frequency=700), chunk(2, frequency=700)]
-    audio = conversation_audio(database, add_conversation(database, chunks=first_job + second_job))
+    audio = whole_audio(database, add_conversation(database, chunks=first_job + second_job))
     assert audio.seconds == 3.0
     assert similarity(at(audio.samples, 0, 1), tone(1.0, 700)) > 0.9
 
 
 def test_soft_deleted_chunks_are_not_heard(database: Database[dict[str, Any]]):
-    audio = conversation_audio(
+    audio = whole_audio(
         database,
         add_conversation(database, chunks=[chunk(0), chunk(1, deleted=True), chunk(2), chunk(3, deleted=None)]),
     )
@@ -117,7 +115,7 @@ def test_soft_deleted_chunks_are_not_heard(database: Database[dict[str, Any]]):
 
 def test_a_chunk_begins_where_the_one_before_ended_whatever_its_start_time_says(database: Database[dict[str, Any]]):
     chunks = [chunk(0, 1.5, start_time=0.0), chunk(1, 1.0, frequency=700, start_time=1.0)]
-    audio = conversation_audio(database, add_conversation(database, chunks=chunks))
+    audio = whole_audio(database, add_conversation(database, chunks=chunks))
     assert similarity(at(audio.samples, 1.5, 1), tone(1.0, 700)) > 0.9
 
 
@@ -125,28 +123,21 @@ def test_chunks_of_different_containers_and_odd_indices_make_one_conversation(da
     wav = encode(tone(1.0, 700, rate=8_000), codec="pcm_s16le", container="wav", rate=8_000)
     chunks = [chunk(1.0, audio_data=wav), chunk(0), chunk(2, audio_data=base64.b64encode(wav).decode())]
     odd = [chunk(None), chunk(-1), chunk("3"), chunk(10**12)]
-    audio = conversation_audio(database, add_conversation(database, chunks=chunks + odd))
+    audio = whole_audio(database, add_conversation(database, chunks=chunks + odd))
     assert (audio.seconds, audio.gaps) == (3.0, ())
     assert similarity(at(audio.samples, 1, 2), np.tile(tone(1.0, 700), 2)) > 0.9
-
-
-def test_no_chunks_and_only_damaged_chunks_are_no_audio(database: Database[dict[str, Any]]):
-    with pytest.raises(NoAudio):
-        conversation_audio(database, add_conversation(database, chunks=[]))
-    with pytest.raises(NoAudio):
-        conversation_audio(database, add_conversation(database, chunks=[chunk(0, audio_data=b"noise")]))
 
 
 def test_reading_stops_at_the_limit(database: Database[dict[str, Any]]):
     conversation_id = add_conversation(database, chunks=[chunk(index) for index in range(4)])
     with pytest.raises(AudioTooLong):
-        conversation_audio(database, conversation_id, max_seconds=3.9)
-    assert conversation_audio(database, conversation_id, max_seconds=4).seconds == 4
+        whole_audio(database, conversation_id, max_seconds=3.9)
+    assert whole_audio(database, conversation_id, max_seconds=4).seconds == 4
 
 
 def test_pieces_come_one_chunk_at_a_time_and_tile_the_conversation(database: Database[dict[str, Any]]):
     chunks = [chunk(index, 0.2) for index in range(70) if index != 40]
-    pieces = list(iter_audio(database, add_conversation(database, chunks=chunks)))
+    pieces = whole_audio(database, add_conversation(database, chunks=chunks)).pieces
     assert len(pieces) == 70
     assert all(abs(one.end - next_.start) < 1e-9 for one, next_ in pairwise(pieces))
     assert [piece.problem for piece in pieces if piece.problem] == ["chunk 40 is missing"]

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymongo.database import Database
 
-from event_detection_pipeline.chronicle.audio import conversation_audio, decode, decode_part, opus_seconds
+from event_detection_pipeline.chronicle.audio import decode, decode_part, opus_seconds
 from event_detection_pipeline.chronicle.chunks import DatabaseChunks, EncodedChunk, chunk_headers
 from event_detection_pipeline.chronicle.layout import decode_between, lay_out
 from event_detection_pipeline.demo.utterances import utterances
+from event_detection_pipeline_tests.chronicle.whole import whole_audio
 from event_detection_pipeline_tests.household import add_conversation
 from event_detection_pipeline_tests.sounds import RATE, encode, tone
 
@@ -56,7 +57,7 @@ def test_any_window_holds_the_samples_of_the_whole(
     database: Database[dict[str, Any]], mixed: tuple[str, DatabaseChunks]
 ):
     id_, source = mixed
-    whole = conversation_audio(database, id_)
+    whole = whole_audio(database, id_)
     layout = lay_out(source)
     assert layout.seconds == pytest.approx(whole.seconds)
     for start, end in [
@@ -83,7 +84,7 @@ def test_a_part_of_a_chunk_is_what_decoding_all_of_it_gives(start: float, second
 
 def test_a_window_says_where_nothing_was_heard(database: Database[dict[str, Any]], mixed: tuple[str, DatabaseChunks]):
     id_, source = mixed
-    whole = conversation_audio(database, id_)
+    whole = whole_audio(database, id_)
     layout = lay_out(source)
     chunks = {chunk.index: chunk for chunk in source.fetch(range(source.count))}
     _, gaps = decode_between(layout.spans, chunks, 0.0, layout.seconds + 1)
