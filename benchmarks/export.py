@@ -21,7 +21,7 @@ import numpy as np
 from pymongo.database import Database
 
 from benchmarks.common import database_server, finish, measured, parser, print_row
-from event_detection_pipeline.chronicle.audio import conversation_audio, decode
+from event_detection_pipeline.chronicle.audio import decode
 from event_detection_pipeline.chronicle.database import AUDIO_CHUNKS, CONVERSATIONS, TRAINING_STASH, connect
 from event_detection_pipeline.chronicle.queries import iter_stash
 from event_detection_pipeline.clips.export import export_clips, write_training_manifest
@@ -30,6 +30,7 @@ from event_detection_pipeline.clips.wav import wav_bytes
 from event_detection_pipeline.config import SAMPLE_RATE, EventSettings, Settings
 from event_detection_pipeline.demo.opus import encode_ogg_opus
 from event_detection_pipeline.demo.utterances import utterances
+from event_detection_pipeline_tests.chronicle.whole import whole_audio
 
 EVENT = EventSettings(name="chime")
 CHUNK_SECONDS = 10
@@ -152,7 +153,7 @@ def naive(uri: str, name: str, data_dir: Path, entries: int) -> int:
     for number, entry in enumerate(iter_stash(database)):
         if number == entries:
             break
-        samples = conversation_audio(database, entry["conversation_id"]).samples
+        samples = whole_audio(database, entry["conversation_id"]).samples
         for clip in wanted[entry["conversation_id"]]:
             data = wav_bytes(samples[round(clip.start * SAMPLE_RATE) : round(clip.end * SAMPLE_RATE)])
             (folder / Path(clip.audio).name).write_bytes(data)

@@ -32,7 +32,7 @@ from pymongo.database import Database
 from benchmarks.common import database_server, finish, measured, parser, print_row
 from benchmarks.labelled import EVENT, FULL, QUICK, labelled_clips
 from event_detection_pipeline.adapters.release import DETECTION_FILE, read_detection
-from event_detection_pipeline.chronicle.audio import Samples, conversation_audio, decode
+from event_detection_pipeline.chronicle.audio import Samples, decode
 from event_detection_pipeline.chronicle.database import AUDIO_CHUNKS, CONVERSATIONS, EVENT_SCANS, connect
 from event_detection_pipeline.clips.manifest import Clip, write_manifest
 from event_detection_pipeline.config import (
@@ -45,6 +45,7 @@ from event_detection_pipeline.config import (
 )
 from event_detection_pipeline.demo.base_model import ensure_base_model
 from event_detection_pipeline.demo.opus import encode_ogg_opus
+from event_detection_pipeline_tests.chronicle.whole import whole_audio
 
 CHUNK_SECONDS = 10
 LONG_CLIPS = 40  # short conversations that make a long one: about seven minutes, Chronicle's average
@@ -99,7 +100,7 @@ def stored(uri: str, name: str) -> Iterator[tuple[str, Samples]]:
     """The audio of each conversation, decoded from the database."""
     database = connect(uri, name)
     for document in database[CONVERSATIONS].find({}, {"conversation_id": 1}):
-        yield document["conversation_id"], conversation_audio(database, document["conversation_id"]).samples
+        yield document["conversation_id"], whole_audio(database, document["conversation_id"]).samples
 
 
 def windows(samples: Samples) -> list[Samples]:
