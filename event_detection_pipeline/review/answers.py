@@ -117,20 +117,24 @@ def settle(
         ConversationNotFound, VersionNotFound: the version is gone.
     """
     who = ObjectId()
+    seen: set[ObjectId] = set()
     while True:
         conversation, version = _load(database, conversation_id, version_id)
         begin_settling(database, conversation_id, version_id, who)
         reviews = reviews_of(database, conversation_id, version_id)
-        if not reviews:  # forgotten meanwhile, perhaps after an entry was put
-            stash.remove(database, conversation_id, version)
+        review_ids = {review["_id"] for review in reviews}
+        if not reviews or seen - review_ids:  # forgotten meanwhile, perhaps after an entry was put
+            stash.remove(database, conversation_id, version, seen)
+        if not reviews:
             return None
+        seen = review_ids
         verdict = verdict_of(reviews, events_of(database, conversation_id, version_id, [""]))
         entry = None
         if verdict == "rejected":
             said = max((review for review in reviews if review["answer"]), key=lambda review: review["reviewed_at"])
-            entry = str(stash.put(database, conversation, version, said, copy_audio=copy_audio))
+            entry = str(stash.put(database, conversation, version, said, review_ids, copy_audio=copy_audio))
         else:
-            stash.remove(database, conversation_id, version)
+            stash.remove(database, conversation_id, version, review_ids)
         _write_flag(database, conversation_id, version_id, verdict, reviews)
         # An answer that came in between is carried out by whoever sees it last.
         if end_settling(database, reviews, who):

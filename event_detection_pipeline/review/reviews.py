@@ -88,6 +88,8 @@ def log_answer(database: Database[dict[str, Any]], answer: Answer, event: str) -
             except DuplicateKeyError:
                 continue  # somebody answered at the same moment: theirs becomes history
             return 1
+        if known.get("answer") is None:  # taken back; another adapter may have flagged it since
+            change |= _heard(database, key)
         revision = _change(database, known, change)
         if revision:
             return revision

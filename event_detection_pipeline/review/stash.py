@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Collection
 from typing import Any
 
 import bson
@@ -21,31 +22,35 @@ _MAX_REFERENCES = 1080  # 3 h of chunks; beyond it an index is wrong
 _CHUNK_FIELDS = ("chunk_index", "duration", "sample_rate", "channels")
 
 
-def stash_id(conversation_id: str, version_id: str) -> ObjectId:
-    """The id of a version's entry: made from the version, so that no version can be there twice."""
-    return ObjectId(hashlib.sha256(f"{conversation_id}\0{version_id}".encode()).digest()[:12])
-
-
 def put(
     database: Database[dict[str, Any]],
     conversation: Document,
     version: Document,
     said: Document,
+    review_ids: Collection[ObjectId],
     *,
     copy_audio: bool,
 ) -> ObjectId:
     """Stash a rejected version, or bring its entry up to date. Returns the entry's id.
 
+    An entry has the id of its version's first review: no version is there twice, and ids are in order of time, as
+    Chronicle's own are.
+
     Args:
         conversation: the document with its user_id and client_id.
         version: the element of its transcript_versions.
         said: the review; its `transcript`, if there is one, corrects the version's.
+        review_ids: of all reviews of the version.
     """
     stash = database[TRAINING_STASH]
     conversation_id, version_id = conversation["conversation_id"], version["version_id"]
-    id_ = stash_id(conversation_id, version_id)
-    spoken = {"transcript": said.get("transcript") or version.get("transcript"), "reason": said.get("reason")}
-    known = _known(database, id_, conversation_id, version)
+    id_ = min(review_ids)
+    corrected = said.get("transcript")
+    spoken = {
+        "transcript": version.get("transcript") if corrected is None else corrected,
+        "reason": said.get("reason"),
+    }
+    known = _known(database, conversation_id, version, review_ids)
     if known is not None:
         stash.update_one({"_id": known}, {"$set": spoken})
         return known
@@ -72,19 +77,36 @@ def put(
     return id_
 
 
-def remove(database: Database[dict[str, Any]], conversation_id: str, version: Document) -> None:
+def remove(
+    database: Database[dict[str, Any]], conversation_id: str, version: Document, review_ids: Collection[ObjectId]
+) -> None:
     """Take a version that is not rejected any more out of the stash, also an entry that Chronicle made."""
-    database[TRAINING_STASH].delete_one({"_id": stash_id(conversation_id, version["version_id"])})
+    ours = _own_ids(conversation_id, version["version_id"], review_ids)
+    database[TRAINING_STASH].delete_many({"_id": {"$in": ours}})
     if _was_rejected(version):
         database[TRAINING_STASH].delete_many(_of_version(conversation_id, version["version_id"]))
 
 
-def _known(database: Database[dict[str, Any]], id_: ObjectId, conversation_id: str, version: Document) -> Any:
-    known = database[TRAINING_STASH].find_one({"_id": id_}, {"_id": 1})
+def _own_ids(conversation_id: str, version_id: str, review_ids: Collection[ObjectId]) -> list[ObjectId]:
+    """What an entry of ours may have as its id. Earlier releases made it from the version alone, in no order."""
+    former = ObjectId(hashlib.sha256(f"{conversation_id}\0{version_id}".encode()).digest()[:12])
+    return [*review_ids, former]
+
+
+def _known(
+    database: Database[dict[str, Any]], conversation_id: str, version: Document, review_ids: Collection[ObjectId]
+) -> Any:
+    stash = database[TRAINING_STASH]
+    ours = _own_ids(conversation_id, version["version_id"], review_ids)
+    known = [entry["_id"] for entry in stash.find({"_id": {"$in": ours}}, {"_id": 1}).sort("_id", 1)]
+    if len(known) > 1:
+        # Of two people who answered about two events at once, one did not see the other's earlier review.
+        stash.delete_many({"_id": {"$in": known[1:]}})
     # The stash has no index but _id and megabytes an entry: look through it only where Chronicle may have put one.
-    if known is None and _was_rejected(version):
-        known = database[TRAINING_STASH].find_one(_of_version(conversation_id, version["version_id"]), {"_id": 1})
-    return known["_id"] if known else None
+    if not known and _was_rejected(version):
+        theirs = stash.find_one(_of_version(conversation_id, version["version_id"]), {"_id": 1})
+        return theirs["_id"] if theirs else None
+    return known[0] if known else None
 
 
 def _was_rejected(version: Document) -> bool:

@@ -1,14 +1,17 @@
 """Answers against a real server: once is as good as twice, and a crash anywhere loses and doubles nothing."""
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import bson
 import pytest
+from bson import ObjectId
 from pymongo.database import Database
 
 from event_detection_pipeline.chronicle.audio import decode
 from event_detection_pipeline.chronicle.database import ensure_indexes
+from event_detection_pipeline.chronicle.queries import iter_stash
 from event_detection_pipeline.review.answers import (
     ConversationNotFound,
     Recorded,
@@ -115,6 +118,37 @@ def test_an_entry_that_chronicle_stashed_is_reused_and_taken_out_again(database:
     assert stashed(database) == []
 
 
+def test_stash_entries_are_in_the_order_of_the_answers(database: Db):
+    conversations = [add_flagged(database, chunks=[]) for _ in range(5)]
+    for conversation in conversations:
+        say(database, conversation, "rejected")
+    assert [entry["conversation_id"] for entry in iter_stash(database)] == conversations
+
+
+def test_an_entry_with_the_id_of_an_earlier_release_is_reused_and_taken_out_again(database: Db):
+    conversation = add_flagged(database)
+    made_of_the_version = hashlib.sha256(f"{conversation}\0{conversation}-v1".encode()).digest()
+    former = ObjectId(made_of_the_version[:12])
+    add_stash_entry(database, conversation, _id=former)
+    assert say(database, conversation, "rejected", reason="a knock").stash_id == str(former)
+    assert [(entry["_id"], entry["reason"]) for entry in stashed(database)] == [(former, "a knock")]
+    say(database, conversation, "accepted")
+    assert stashed(database) == []
+
+
+def test_of_entries_for_two_reviews_of_a_version_the_first_stays(database: Db):
+    conversation = add_flagged(database, event="sneeze")
+    add_scan(database, conversation, event="doorbell")
+    for event in ("sneeze", "doorbell"):
+        say(database, conversation, "rejected", event=event)
+    [entry] = stashed(database)
+    first, second = sorted(review["_id"] for review in database["event_reviews"].find())
+    assert entry["_id"] == first
+    add_stash_entry(database, conversation, _id=second)  # by who saw the second review only
+    say(database, conversation, "rejected", event="sneeze", reason="a knock")
+    assert [(entry["_id"], entry["reason"]) for entry in stashed(database)] == [(first, "a knock")]
+
+
 def test_an_answer_taken_back_waits_for_an_answer_again(database: Db):
     conversation = add_flagged(database)
     recorded = say(database, conversation, "rejected")
@@ -212,6 +246,8 @@ def test_a_corrected_text_goes_to_the_stash(database: Db):
     assert stashed(database)[0]["transcript"] == "hello <event> there"
     say(database, conversation, "rejected", transcript="hello there <event>")
     assert [entry["transcript"] for entry in stashed(database)] == ["hello there <event>"]
+    say(database, conversation, "rejected", transcript="")  # nobody said anything
+    assert [entry["transcript"] for entry in stashed(database)] == [""]
 
 
 def test_audio_is_copied_only_on_request_and_only_if_all_of_it_fits(database: Db):

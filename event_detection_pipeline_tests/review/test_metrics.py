@@ -14,6 +14,7 @@ from event_detection_pipeline.review.metrics import iso_week, leaderboard, revie
 from event_detection_pipeline.review.plots import false_positives_by_week
 from event_detection_pipeline.review.reviews import Answer, Said
 from event_detection_pipeline.review.tables import write_tables
+from event_detection_pipeline.scan.results import VersionScore, write_results
 from event_detection_pipeline_tests.review.flags import add_flagged
 
 Db = Database[dict[str, Any]]
@@ -128,6 +129,15 @@ def test_an_answer_counts_for_the_adapter_that_the_person_heard(database: Db):
     conversation = flag_and_answer(database, "rejected", adapter="event_v1")
     database["event_scans"].update_one({"conversation_id": conversation}, {"$set": {"adapter": "event_v2"}})
     assert {row.adapter for row in review_metrics(database, 0.95)} == {"event_v1"}
+
+
+def test_an_answer_after_one_that_was_taken_back_counts_for_the_adapter_that_flagged_since(database: Db):
+    conversation = flag_and_answer(database, "accepted", adapter="event_v1")
+    version = f"{conversation}-v1"
+    withdraw(database, conversation, version, "event", revision=1, reviewer="ada")
+    write_results(database, [VersionScore(conversation, version, "event", "event_v2", 0.99, 0.7, 2.0)])
+    record(database, Answer(conversation, version, "rejected", "ada"), configured=["event"], copy_audio=False)
+    assert {(row.adapter, row.rejected) for row in review_metrics(database, 0.95)} == {("event_v2", 1)}
 
 
 def test_a_flag_that_no_scan_set_counts_without_an_adapter(database: Db):
