@@ -91,7 +91,7 @@ def timeline_of(item: Labelled, tag: str, seconds: float) -> Timeline | None:
     """When the item's text is heard; None if nothing in the database says so."""
     timeline = from_words(item.text, item.words, tag, seconds) or from_segments(item.text, item.segments, tag, seconds)
     if timeline is None and not item.text.replace(tag, "").strip():
-        return Timeline(())  # an event and no word
+        return Timeline(())  # no word
     return timeline
 
 
@@ -106,7 +106,9 @@ def plan(item: Labelled, timeline: Timeline | None, tag: str, layout: Layout, se
         raise SetAside(RejectReason.TOO_SHORT, f"{seconds:.2f} s")
     placed = timeline and _place_events(timeline, item, tag, seconds)
     has_event = item.candidate.contains_event or tag in item.text
-    if placed is None or (has_event and not any(token.is_tag for token in placed.tokens)):
+    nowhere = placed and not any(token.is_tag for token in placed.tokens)
+    # Where nothing is said, the flag's time is all there is to choose a window by.
+    if placed is None or (nowhere and (has_event or (not placed.tokens and item.time is None))):
         return [_whole(item, placed, tag, seconds, settings)]
     reached = max((token.end for token in placed.tokens), default=seconds)
     end = reached if reached > seconds + _OVERHANG_SECONDS else seconds
@@ -163,9 +165,10 @@ def _is_flagged(item: Labelled) -> bool:
 
 
 def _place_events(timeline: Timeline, item: Labelled, tag: str, seconds: float) -> Timeline:
-    for start, end in item.event_segments:
+    marked = [(start, end) for start, end in item.event_segments if start < seconds]
+    for start, end in marked:
         timeline = locate_event(timeline, start, end) or insert_event(timeline, tag, start, end)
-    if item.time is None or item.time >= seconds or item.event_segments:
+    if item.time is None or item.time >= seconds or marked:
         return timeline
     start, end = around(item.time, seconds)
     located = locate_event(timeline, start, end)

@@ -23,6 +23,7 @@ from event_detection_pipeline.chronicle.queries import get_conversation, stash_d
 from event_detection_pipeline.clips.rejects import RejectReason, SetAside
 from event_detection_pipeline.clips.sources import BACKGROUND, STASH, Candidate
 from event_detection_pipeline.clips.text import join, only_tag
+from event_detection_pipeline.clips.timeline import are_times
 from event_detection_pipeline.config import EventSettings, Settings
 
 
@@ -79,7 +80,7 @@ def load(database: Database[dict[str, Any]], candidate: Candidate, event: EventS
     """Read what the candidate's clips need.
 
     Raises:
-        SetAside: there is no text, or the document is malformed.
+        SetAside: there is no text and nobody said that nothing is said, or the document is malformed.
     """
     try:
         conversation = get_conversation(database, candidate.conversation_id, version_id=candidate.version_id)
@@ -92,8 +93,10 @@ def load(database: Database[dict[str, Any]], candidate: Candidate, event: EventS
     review = database[EVENT_REVIEWS].find_one(of_version) or {}
     scan = database[EVENT_SCANS].find_one(of_version, {"time": 1}) or {}
     segments = (version and version.segments) or (stashed and stashed.segments) or ()
-    text, marked = _label(candidate, _transcript(stashed, review, version, segments), segments, review, texts)
-    if not text and not candidate.contains_event:
+    corrected = _corrected(entry or {}, stashed, review, version)
+    transcript = _recognised(version, segments) if corrected is None else corrected
+    text, marked = _label(candidate, transcript, segments, review, texts)
+    if not text and corrected is None and not candidate.contains_event:
         raise SetAside(RejectReason.NO_TRANSCRIPT)
     return Labelled(
         candidate=candidate,
@@ -113,7 +116,10 @@ def _label(
     marked = tuple(
         (segment.start, segment.end)
         for segment in segments
-        if texts.is_event(segment) and segment.start is not None and segment.end is not None
+        if texts.is_event(segment)
+        and segment.start is not None
+        and segment.end is not None
+        and are_times(segment.start, segment.end)
     )
     if candidate.source == BACKGROUND and (marked or texts.tag in texts.clean(transcript)):
         raise SetAside(RejectReason.NOT_EVENT_FREE)
@@ -125,13 +131,24 @@ def _label(
     return texts.clean(transcript), marked
 
 
-def _transcript(
-    stashed: StashEntry | None, review: Document, version: TranscriptVersion | None, segments: tuple[Segment, ...]
-) -> str:
-    """What a person wrote last; else the recogniser's text; else its segments'."""
-    texts = stashed and stashed.transcript, review.get("transcript"), version and version.transcript
+def _corrected(
+    entry: Document, stashed: StashEntry | None, review: Document, version: TranscriptVersion | None
+) -> str | None:
+    """What a person wrote last, be it that nothing is said; None where nobody wrote anything.
+
+    The empty text of a stash entry is a person's only if there was a text to correct: Chronicle copies what it has.
+    """
+    emptied = version and version.transcript and isinstance(entry.get("transcript"), str)
+    if stashed and (stashed.transcript or emptied):
+        return stashed.transcript
+    written = review.get("transcript")
+    return written if isinstance(written, str) else None
+
+
+def _recognised(version: TranscriptVersion | None, segments: tuple[Segment, ...]) -> str:
+    """The recogniser's text; else its segments'."""
     spoken = " ".join(segment.text for segment in segments if segment.kind == "speech")
-    return next((text for text in texts if text and isinstance(text, str)), spoken)
+    return (version and version.transcript) or spoken
 
 
 def _timestamp(stashed: StashEntry | None, review: Document, conversation: Conversation | None) -> datetime:

@@ -24,6 +24,7 @@ from event_detection_pipeline.clips.rejects import Reject, RejectReason, SetAsid
 from event_detection_pipeline.config import EventSettings, Settings
 
 _SCANS_AT_ONCE = 500
+_ANSWERS = ["accepted", "rejected"]  # a review without one was withdrawn
 _BATCH = 50  # conversations; the first of a sample are all that is read of it
 _HEAD = {  # of a conversation, without its words and texts
     "conversation_id": 1,
@@ -110,7 +111,7 @@ def _stash(database: Database[dict[str, Any]], rejects: list[Reject]) -> dict[tu
 
 def _reviews(database: Database[dict[str, Any]], event: EventSettings) -> Iterator[Candidate]:
     """Answers that are in nobody's stash: accepted flags, and rejected ones of a version with another, right flag."""
-    query = {"event": event.name, "answer": {"$in": ["accepted", "rejected"]}}
+    query = {"event": event.name, "answer": {"$in": _ANSWERS}}
     fields = {"conversation_id": 1, "version_id": 1, "answer": 1, "transcript": 1, "time": 1}
     for review in database[EVENT_REVIEWS].find(query, fields):
         said = (review["answer"], review.get("transcript"), review.get("time"))
@@ -137,7 +138,16 @@ def _verified_flags(
             (scan["conversation_id"], scan["version_id"]): scan.get("flagged") is True
             for scan in database[EVENT_SCANS].find(of_these, {"conversation_id": 1, "version_id": 1, "flagged": 1})
         }
+        answered = {
+            (review["conversation_id"], review["version_id"])
+            for review in database[EVENT_REVIEWS].find(
+                {"conversation_id": of_these["conversation_id"], "answer": {"$in": _ANSWERS}},
+                {"conversation_id": 1, "version_id": 1},
+            )
+        }
         for conversation_id, version_id in batch:
+            if (conversation_id, version_id) in answered:
+                continue  # one accepted event is enough for the flag: of the others the reviews tell
             if heard.get((conversation_id, version_id), len(settings.events) == 1):
                 yield _candidate(VERIFIED_FLAGS, version_id, conversation_id, version_id, True, ())
 

@@ -72,7 +72,7 @@ class _Timed:
 
 def from_words(text: str, words: Sequence[Word], tag: str, seconds: float) -> Timeline | None:
     """The text with the times of its words; None where too few words have times or they are another text's."""
-    timed = [word for word in words if _are_times(word.start, word.end)]
+    timed = [word for word in words if are_times(word.start, word.end)]
     if not timed or len(timed) < MIN_MATCH * len(words):
         return None
     pieces = [piece for word in timed for piece in _spread(pieces_of(word.text, tag), *_bounds(word), tag)]
@@ -85,7 +85,7 @@ def from_segments(text: str, segments: Sequence[Segment], tag: str, seconds: flo
     timed = [
         (segment.text, segment.start, segment.end)
         for segment in segments
-        if segment.start is not None and segment.end is not None and _are_times(segment.start, segment.end)
+        if segment.start is not None and segment.end is not None and are_times(segment.start, segment.end)
     ]
     pieces = [piece for words, start, end in timed for piece in _spread(pieces_of(words, tag), start, end, tag)]
     tokens = _align(pieces_of(text, tag), pieces, tag, seconds)
@@ -124,7 +124,7 @@ def around(time: float, seconds: float) -> tuple[float, float]:
     return max(time - EVENT_REACH_SECONDS, 0.0), min(time + EVENT_REACH_SECONDS, seconds)
 
 
-def _are_times(start: float | None, end: float | None) -> bool:
+def are_times(start: float | None, end: float | None) -> bool:
     """Whether these are seconds of a conversation; recognisers have written -1 and worse."""
     return start is not None and end is not None and 0 <= start <= end <= MAX_SECONDS
 

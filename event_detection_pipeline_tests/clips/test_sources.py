@@ -71,6 +71,25 @@ def test_a_review_says_what_was_really_said(database: Mongo, settings: Settings)
     assert [clip.text for clip in export(database, settings)] == ["oh <sneeze> dear"]
 
 
+@pytest.mark.parametrize("time", [2.0, None])
+def test_who_empties_a_transcript_says_that_nothing_is_said(database: Mongo, settings: Settings, time: float | None):
+    heard = "Thank you for watching."
+    accepted, rejected, stashed = (add_conversation(database, transcript=heard) for _ in range(3))
+    for id_, answer in ((accepted, "accepted"), (rejected, "rejected"), (stashed, "rejected")):
+        review = {"answer": answer, "transcript": "", "time": time}
+        database["event_reviews"].insert_one(version_of(id_) | review)
+    add_stash_entry(database, stashed, transcript="")
+    texts = {clip.conversation_id: (clip.text, clip.contains_event) for clip in export(database, settings)}
+    assert texts == {accepted: ("<sneeze>", True), rejected: ("", False), stashed: ("", False)}
+
+
+def test_an_entry_without_a_text_says_what_the_recogniser_heard(database: Mongo, settings: Settings):
+    segments = [{"start": 0.5, "end": 2.0, "text": "hello there"}]
+    add_stash_entry(database, add_conversation(database, transcript="oh dear"), transcript=None)
+    add_stash_entry(database, add_conversation(database, transcript="", segments=segments), transcript="")
+    assert sorted(clip.text for clip in export(database, settings)) == ["hello there", "oh dear"]
+
+
 def test_what_a_person_rejected_has_no_tag_even_if_the_recogniser_wrote_one(database: Mongo, settings: Settings):
     id_ = add_conversation(database, transcript="oh [sneeze] dear")
     database["event_reviews"].insert_one(version_of(id_) | {"answer": "rejected"})
@@ -113,6 +132,19 @@ def test_a_flag_accepted_in_chronicle_counts_for_the_event_that_was_heard(databa
         export(database, settings, "doorbell")
     alone = settings.model_copy(update={"events": (settings.event("sneeze"),)})
     assert {clip.conversation_id for clip in export(database, alone)} == {heard, unknown}
+
+
+def test_an_event_that_nobody_answered_is_not_confirmed_by_another_that_somebody_accepted(
+    database: Mongo, settings: Settings
+):
+    id_ = add_conversation(database, transcript="oh dear")
+    flag(database, id_, "verified")
+    for event in ("sneeze", "doorbell"):
+        database["event_scans"].insert_one(version_of(id_, event) | {"flagged": True, "time": None})
+    database["event_reviews"].insert_one(version_of(id_) | {"answer": "accepted"})
+    assert [clip.contains_event for clip in export(database, settings)] == [True]
+    with pytest.raises(EmptyStash):
+        export(database, settings, "doorbell")
 
 
 def test_what_was_heard_in_accepted_flags_is_asked_for_all_at_once(

@@ -184,6 +184,19 @@ def test_an_event_whose_time_nobody_knows_is_set_aside(
     assert "event_time_unknown" in export_clips(database, settings, event).rejects_by_reason
 
 
+def test_a_recognisers_event_outside_the_audio_is_none(
+    database: Database[dict[str, Any]], settings: Settings, event: EventSettings
+):
+    words = word_times(10)
+    for start in (-4.0, 4000.0, 1e8):
+        mark = {"start": start, "end": start + 1, "text": "[sneeze]", "segment_type": "event"}
+        id_ = add_conversation(database, seconds=10.0, words=words, segments=[mark], transcript=texts(words))
+        add_stash_entry(database, id_, transcript=texts(words))
+    report = export_clips(database, settings, event)
+    assert report.rejects == ()
+    assert [(clip.text, clip.event_time, clip.duration) for clip in report.clips] == [(texts(words), None, 10.0)] * 3
+
+
 MEASURE = """
 import sys
 from pathlib import Path
