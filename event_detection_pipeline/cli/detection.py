@@ -35,7 +35,15 @@ def scan(
     database = open_database(settings)
     detectors = load_detectors(adapters.folders, choose_compute(settings.device))
     limit = limit or settings.scan.limit
-    report = run_scan(database, detectors, settings.scan, settings.clips, limit=limit, shadow=adapters.shadow)
+    report = run_scan(
+        database,
+        detectors,
+        settings.scan,
+        settings.clips,
+        limit=limit,
+        shadow=adapters.shadow,
+        overtaken=adapters.overtaken,
+    )
     if report.lost_answers:
         settle_unfinished(database, copy_audio=settings.review.stash_copy_audio)
     if as_json:

@@ -46,7 +46,15 @@ def _scan(
     detectors = load_detectors(adapters.folders, compute.choose())
     limit = -(-values.scan.limit // SHARDS) if values.scan.limit else None
     with mongo.for_step(context) as database:
-        report = scan(database, detectors, values.scan, values.clips, limit=limit, shadow=adapters.shadow)
+        report = scan(
+            database,
+            detectors,
+            values.scan,
+            values.clips,
+            limit=limit,
+            shadow=adapters.shadow,
+            overtaken=adapters.overtaken,
+        )
         if report.lost_answers:
             settle_unfinished(database, copy_audio=values.review.stash_copy_audio)
     return report

@@ -109,6 +109,21 @@ class Leases:
         patiently(self._database, finish)
         self._held.difference_update(versions)
 
+    def inherit(self) -> None:
+        """What former adapters of these events were to hear and did not, these are to hear: nobody scans with those any
+        more. A crash between the two writes leaves both on duty, until the next call."""
+
+        def inherit() -> None:
+            known = self._leases.distinct("adapters")
+            for heir in self._adapters:
+                former = [name for name in known if name != heir and _event(name) == _event(heir)]
+                left = _free(server_time(self._database)) | {"adapters": {"$in": former}}
+                if former:
+                    self._leases.update_many(left, {"$addToSet": {"adapters": heir}})
+                    self._leases.update_many(left, {"$pull": {"adapters": {"$in": former}}})
+
+        patiently(self._database, inherit)
+
     def abandoned(self) -> list[PendingVersion]:
         """Versions that a scan by one of these adapters was to hear and did not, those with fewest attempts first; one
         with any is a suspect."""
@@ -169,6 +184,10 @@ class Leases:
 def _free(now: datetime) -> dict[str, Any]:
     """Matches a lease that no longer holds."""
     return {"expires": {"$not": {"$gt": now, "$lte": now + _LONGEST}}}
+
+
+def _event(adapter: str) -> str:
+    return adapter.rpartition("_v")[0]
 
 
 def _version(lease: dict[str, Any]) -> PendingVersion:

@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -78,6 +78,7 @@ def scan(
     *,
     limit: int | None = None,
     shadow: Collection[str] = (),
+    overtaken: Callable[[], bool] = lambda: False,
 ) -> ScanReport:
     """Scan what is pending for these detectors' adapters, at most `limit` versions, and write what was heard.
 
@@ -87,6 +88,7 @@ def scan(
     Args:
         shadow: names of those among the adapters that are candidates: they hear what the others hear, and their scores
             are kept apart without a flag. They make no work.
+        overtaken: whether others than these adapters are promoted now; the scan ends then.
 
     Raises:
         OutOfMemory, ChronicleUnavailable.
@@ -99,7 +101,7 @@ def scan(
     ahead = GROUP_BATCHES * size.clips
     tally, progress, pieces_of = Tally(detectors, size), _Progress(), partial(_pieces, database, clips)
     with Leases(database, promoted.values()) as leases, ThreadPoolExecutor(1, "scan-writer") as writer:
-        work = Work(database, promoted, leases, limit)
+        work = Work(database, promoted, leases, limit, overtaken)
 
         def listen_to(versions: Iterable[PendingVersion]) -> None:
             written: Future[None] | None = None

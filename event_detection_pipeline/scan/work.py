@@ -1,7 +1,7 @@
 """Finding work: a walk over the conversations by `_id` that costs the same however long their history is."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -47,15 +47,25 @@ class Work:
     (conversations / SWEEP) scans in any other; what Chronicle lost there is restored as soon. A newly promoted adapter
     starts a first round: everything unanswered is pending again. Progress is saved only behind what was leased, and a
     lease lasts until its version is done: a scan that dies loses nothing.
+
+    A scan that is overtaken, because other adapters were promoted while it went on, draws nothing more: what those
+    heard stays. It looks after it has leased, so that no scan with them comes between the look and its own results, and
+    leaves what it holds to the next one.
     """
 
     def __init__(
-        self, database: Database[dict[str, Any]], adapters: Mapping[str, str], leases: Leases, limit: int | None
+        self,
+        database: Database[dict[str, Any]],
+        adapters: Mapping[str, str],
+        leases: Leases,
+        limit: int | None,
+        overtaken: Callable[[], bool] = lambda: False,
     ) -> None:
         """
         Args:
             adapters: the name of each event's adapter.
             limit: at most so many versions.
+            overtaken: whether these adapters are no longer the promoted ones.
         """
         self.restored_flags = 0
         self.lost_answers = 0
@@ -64,12 +74,14 @@ class Work:
         self._adapters = sorted(adapters.values())
         self._leases = leases
         self._left = limit
+        self._overtaken = overtaken
         # One document for each choice of events, not of adapters: it starts anew when one is promoted.
         self._progress = {"_id": ",".join(sorted(adapters)), "adapters": self._adapters}
 
     def suspects(self) -> Iterator[PendingVersion]:
         """What scans died over, for a look at each alone: it is to be finished before the next one is drawn. Those with
         fewest attempts come first, so that a guilty one keeps no other waiting."""
+        self._leases.inherit()
         yield from self._abandoned(suspects=True)
 
     def __iter__(self) -> Iterator[PendingVersion]:
@@ -144,6 +156,10 @@ class Work:
             if not batch:
                 return
             leased = self._leases.take(batch, suspects=suspects)
+            if self._overtaken():
+                logger.warning("other adapters than %s are promoted now: this scan ends", ", ".join(self._adapters))
+                self._left = 0
+                return
             # Another scan may have finished one between our look and our lease.
             pending = still_pending(self._database, leased, self._adapters)
             self._leases.finish([version for version in leased if version not in pending])

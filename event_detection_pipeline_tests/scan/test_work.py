@@ -6,10 +6,17 @@ import pytest
 from pymongo import MongoClient
 from pymongo.monitoring import CommandListener, CommandStartedEvent, CommandSucceededEvent
 
-from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, EVENT_SCAN_PROGRESS
+from event_detection_pipeline.chronicle.database import (
+    CONVERSATIONS,
+    EVENT_REVIEWS,
+    EVENT_SCAN_LEASES,
+    EVENT_SCAN_PROGRESS,
+    EVENT_SCANS,
+)
 from event_detection_pipeline.scan import work
+from event_detection_pipeline.scan.leases import Leases
 from event_detection_pipeline.scan.results import write_results
-from event_detection_pipeline.scan.work import RECENT
+from event_detection_pipeline.scan.work import RECENT, Work
 from event_detection_pipeline_tests.scan.documents import (
     CHIME,
     Db,
@@ -197,3 +204,41 @@ def test_adapters_of_one_event_leave_the_progress_of_all_events_alone(chronicle:
     scan_all(chronicle, ["a"])
     assert work_of(chronicle, CHIME) == []
     assert work_of(chronicle, CHIME | {"sneeze": "sneeze_v1"}) == ["a"]
+
+
+def test_a_scan_that_a_promotion_overtakes_replaces_nothing_of_the_new_adapters(chronicle: Db) -> None:
+    names = [f"c{number}" for number in range(12)]
+    for name in names:
+        save_conversation(chronicle, name)
+    promoted = ["chime_v1"]
+    with Leases(chronicle, ["chime_v1"]) as leases:
+        drawn = iter(Work(chronicle, CHIME, leases, None, lambda: promoted != ["chime_v1"]))
+        held = [next(drawn)]
+        promoted[:] = ["chime_v2"]
+        by_new = work_of(chronicle, {"chime": "chime_v2"})
+        scan_all(chronicle, by_new, "chime_v2")
+        held += drawn
+        scan_all(chronicle, [version.conversation_id for version in held])
+        leases.finish(held)
+    assert by_new and {version.conversation_id for version in held} == set(names) - set(by_new)
+    assert {one["conversation_id"] for one in chronicle[EVENT_SCANS].find({"adapter": "chime_v2"})} == set(by_new)
+    assert sorted(work_of(chronicle, {"chime": "chime_v2"})) == sorted(set(names) - set(by_new)), "the rest comes next"
+    assert chronicle[EVENT_SCAN_LEASES].count_documents({}) == 0
+
+
+def test_what_a_killed_scan_held_for_a_former_adapter_is_heard_by_the_present_one(chronicle: Db) -> None:
+    for name in ("a", "b"):
+        save_conversation(chronicle, name)
+    killed = Leases(chronicle, ["chime_v1"], lease_time=timedelta(0))
+    assert len(list(Work(chronicle, CHIME, killed, None))) == 2
+    assert sorted(work_of(chronicle, {"chime": "chime_v2"})) == ["a", "b"]
+    assert chronicle[EVENT_SCAN_LEASES].count_documents({}) == 0
+
+
+def test_another_events_duty_is_nobodys_to_inherit(chronicle: Db) -> None:
+    save_conversation(chronicle, "a")
+    killed = Leases(chronicle, ["sneeze_v1"], lease_time=timedelta(0))
+    assert len(list(Work(chronicle, {"sneeze": "sneeze_v1"}, killed, None))) == 1
+    scan_all(chronicle, work_of(chronicle, {"chime": "chime_v2"}), "chime_v2")
+    (lease,) = chronicle[EVENT_SCAN_LEASES].find()
+    assert "sneeze_v1" in lease["adapters"]
