@@ -46,7 +46,7 @@ from event_detection_pipeline.chronicle.database import (
     connect,
     ensure_indexes,
 )
-from event_detection_pipeline.chronicle.queries import arrivals, count_stash, newest_id
+from event_detection_pipeline.chronicle.queries import arrivals, count_samples, newest_sample
 from event_detection_pipeline.clips.cutting import Outcome
 from event_detection_pipeline.clips.export import index_path
 from event_detection_pipeline.clips.index import open_index
@@ -123,7 +123,7 @@ def ticks(uri: str, name: str, data_dir: Path, newest: str) -> dict[str, tuple[f
         return milliseconds, None if read is None or read_now is None else read_now - read
 
     found = {
-        "stash_sensor": timed(lambda: (count_stash(database), newest_id(database, TRAINING_STASH))),
+        "stash_sensor": timed(lambda: (count_samples(database, EVENT.name), newest_sample(database))),
         "conversation_sensor": timed(lambda: arrivals(database, after=newest, limit=ARRIVALS)),
         "find_work": timed(lambda: _find_work(database)),
         "export_increment": timed(lambda: _export(database, settings)),

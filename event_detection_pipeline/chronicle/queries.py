@@ -1,12 +1,19 @@
 """The questions this project asks Chronicle, each answered with the fields it needs and no more."""
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 from bson import ObjectId
 from pymongo.database import Database
 
-from event_detection_pipeline.chronicle.database import AUDIO_CHUNKS, CONVERSATIONS, TRAINING_STASH
+from event_detection_pipeline.chronicle.database import (
+    AUDIO_CHUNKS,
+    CONVERSATIONS,
+    EVENT_REVIEWS,
+    TRAINING_STASH,
+    server_time,
+)
 from event_detection_pipeline.chronicle.documents import Conversation, Document, parse_conversation
 
 # Without its base64 audio and its segments, which can be megabytes an entry.
@@ -31,16 +38,30 @@ _CONVERSATION_FIELDS = {
 }
 
 
-def count_stash(database: Database[dict[str, Any]], *, after: str = "") -> int:
-    """How many entries the training stash holds, or how many that are newer than the entry `after`."""
-    newer = {"_id": {"$gt": _stored_id(after)}} if after else {}
+def count_samples(database: Database[dict[str, Any]], event: str, *, after: str = "") -> int:
+    """How many samples of an event people gave, or how many since the sample `after`.
+
+    A sample is an entry of the training stash, which is there for all events, or an accepted flag of the event. It
+    counts from when it was first given: a changed mind makes no new one. Ids of the future are in no order of time
+    (earlier releases made some of hashes): no sample is newer for having one, and as `after` they stand for nothing.
+    """
+    accepted = {"event": event, "answer": "accepted"}
+    now, since = _now(database), ObjectId(after) if ObjectId.is_valid(after) else None
+    newer = {"_id": {"$gt": since, "$lte": now}} if since and since <= now else {}
     # Without the hint MongoDB reads every entry, with its megabytes of audio, to count them all.
-    return database[TRAINING_STASH].count_documents(newer, hint="_id_")
+    stashed = database[TRAINING_STASH].count_documents(newer, hint="_id_")
+    return stashed + database[EVENT_REVIEWS].count_documents(accepted | newer)
+
+
+def newest_sample(database: Database[dict[str, Any]]) -> str:
+    """The id of what people gave last, to the stash or as an answer; "" if they gave nothing."""
+    return max(newest_id(database, TRAINING_STASH), newest_id(database, EVENT_REVIEWS))
 
 
 def newest_id(database: Database[dict[str, Any]], collection: str) -> str:
-    """The id of a collection's newest document, "" if it is empty. Ids are given in order, and they have an index."""
-    newest = database[collection].find_one({}, {"_id": 1}, sort=[("_id", -1)])
+    """The id of a collection's newest document, "" if it is empty. Ids are in order of time, and they have an index."""
+    until = {"_id": {"$lte": _now(database)}}
+    newest = database[collection].find_one(until, {"_id": 1}, sort=[("_id", -1)])
     return str(newest["_id"]) if newest else ""
 
 
@@ -98,6 +119,11 @@ def has_audio(database: Database[dict[str, Any]], conversation_id: str) -> bool:
     """Whether any audio chunk of the conversation is left."""
     query = {"conversation_id": conversation_id, "deleted": {"$ne": True}}
     return database[AUDIO_CHUNKS].find_one(query, {"_id": 1}) is not None
+
+
+def _now(database: Database[dict[str, Any]]) -> ObjectId:
+    """Above every id that was made by now, by the server's clock."""
+    return ObjectId.from_datetime(server_time(database) + timedelta(seconds=1))
 
 
 def _stored_id(text: str) -> ObjectId | str:

@@ -20,6 +20,6 @@ def partition_of(event: str) -> str | None:
     return event if EVENT_PARTITIONS else None
 
 
-def run_requests(run_key: str) -> Sequence[dg.RunRequest]:
+def run_requests(run_key: str, events: Sequence[str] = EVENT_NAMES) -> Sequence[dg.RunRequest]:
     """One request for each event; Dagster runs each key once."""
-    return [dg.RunRequest(run_key=f"{run_key}-{name}", partition_key=partition_of(name)) for name in EVENT_NAMES]
+    return [dg.RunRequest(run_key=f"{run_key}-{name}", partition_key=partition_of(name)) for name in events]

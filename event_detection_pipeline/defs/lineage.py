@@ -4,10 +4,10 @@ import dagster as dg
 
 from event_detection_pipeline.defs.events import partition_of
 
-# On a materialization of training_clips: the stash's newest entry before the export began.
-NEWEST_STASH_ENTRY = "newest stash entry"
+# On a materialization of training_clips: the newest sample that people had given before the export began.
+NEWEST_SAMPLE = "newest sample"
 
-# From a verdict back to the stash. A training is done when its candidate was judged, be it refused.
+# From a verdict back to the clips. A training is done when its candidate was judged, be it refused.
 _VERDICT = "adapter_evaluation"
 _INPUTS = ("candidate_adapter", "training_manifest", "training_clips")
 
@@ -36,15 +36,15 @@ def trained_lineage(instance: dg.DagsterInstance, event: str) -> list[dg.EventLo
     return lineage
 
 
-def trained_stash(instance: dg.DagsterInstance, event: str) -> str | None:
-    """The stash's newest entry that the last judged adapter was trained with ("" if the stash was empty).
+def trained_samples(instance: dg.DagsterInstance, event: str) -> str | None:
+    """The newest sample that the last judged adapter was trained with ("" if there was none).
 
     None where that is not known: nothing was trained yet, or not on this Dagster instance.
     """
     lineage = trained_lineage(instance, event)
     if len(lineage) <= len(_INPUTS) or (clips := lineage[-1].asset_materialization) is None:
         return None
-    newest = clips.metadata.get(NEWEST_STASH_ENTRY)
+    newest = clips.metadata.get(NEWEST_SAMPLE)
     return str(newest.value) if newest else None
 
 

@@ -4,11 +4,11 @@ spoken in them. What cannot be used is set aside with a reason, and counted; not
 import dagster as dg
 
 from event_detection_pipeline.chronicle.database import EVENT_REVIEWS, TRAINING_STASH
-from event_detection_pipeline.chronicle.queries import newest_id
+from event_detection_pipeline.chronicle.queries import newest_sample
 from event_detection_pipeline.clips.export import export_clips
 from event_detection_pipeline.defs.common import EXAMPLES, OWNERS, table
 from event_detection_pipeline.defs.events import EVENT_PARTITIONS, event_of
-from event_detection_pipeline.defs.lineage import NEWEST_STASH_ENTRY
+from event_detection_pipeline.defs.lineage import NEWEST_SAMPLE
 from event_detection_pipeline.defs.resources import MongoResource, SettingsResource
 from event_detection_pipeline.defs.sources import EVENT_RECORDINGS
 from event_detection_pipeline.progress import log_progress
@@ -28,7 +28,7 @@ def training_clips(
     values = settings.load()
     event = event_of(context, values)
     with mongo.for_step(context) as database:
-        newest = newest_id(database, TRAINING_STASH)
+        newest = newest_sample(database)
         report = export_clips(database, values, event, log_progress(context.log, "stash entries"))
     seconds = sum(clip.duration for clip in report.clips)
     return dg.MaterializeResult(
@@ -37,7 +37,7 @@ def training_clips(
             "with the event": sum(clip.contains_event for clip in report.clips),
             "audio (h)": round(seconds / 3600, 2),
             "made in this run": report.made,
-            NEWEST_STASH_ENTRY: newest,
+            NEWEST_SAMPLE: newest,
             "set aside": len(report.rejects),
             "set aside by reason": table(
                 [

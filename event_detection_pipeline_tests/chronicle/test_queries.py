@@ -2,19 +2,21 @@
 
 from typing import Any
 
+from bson import ObjectId
 from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
-from event_detection_pipeline.chronicle.database import CONVERSATIONS, TRAINING_STASH
+from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, TRAINING_STASH
 from event_detection_pipeline.chronicle.documents import parse_stash_entry
 from event_detection_pipeline.chronicle.queries import (
     arrivals,
-    count_stash,
+    count_samples,
     get_conversation,
     has_audio,
     iter_stash,
     newest_id,
+    newest_sample,
     stash_audio,
 )
 from event_detection_pipeline_tests.household import add_conversation, add_stash_entry
@@ -25,7 +27,7 @@ def test_the_stash_is_listed_without_its_audio(database: Database[dict[str, Any]
     (document,) = iter_stash(database)
     assert parse_stash_entry(document).transcript == "hello there"
     assert "audio_chunks" not in document
-    assert count_stash(database) == 1
+    assert count_samples(database, "event") == 1
     assert stash_audio(database, document["_id"]) == [{"audio_data": "QUJD"}]
     assert str(document["_id"]) == id_
 
@@ -52,9 +54,36 @@ def test_entries_are_counted_from_one_on_also_when_that_one_is_gone(database: Da
     assert newest_id(database, TRAINING_STASH) == ""
     first, second, third = (add_stash_entry(database, "c") for _ in range(3))
     assert newest_id(database, TRAINING_STASH) == third
-    assert [count_stash(database, after=id_) for id_ in ("", first, second, third)] == [3, 2, 1, 0]
+    assert [count_samples(database, "event", after=id_) for id_ in ("", first, second, third)] == [3, 2, 1, 0]
     database[TRAINING_STASH].delete_many({"_id": {"$lte": next(iter_stash(database))["_id"]}})
-    assert count_stash(database, after=first) == 2
+    assert count_samples(database, "event", after=first) == 2
+
+
+def test_accepted_flags_of_the_event_are_samples_too(database: Database[dict[str, Any]]):
+    entry = add_stash_entry(database, "c")
+    said = [
+        ("event", "accepted"),
+        ("event", "rejected"),
+        ("event", None),
+        ("sneeze", "accepted"),
+        ("event", "accepted"),
+    ]
+    answers = [{"conversation_id": "c", "version_id": "v", "event": event, "answer": answer} for event, answer in said]
+    ids = [str(id_) for id_ in database[EVENT_REVIEWS].insert_many(answers).inserted_ids]
+    assert [count_samples(database, event) for event in ("event", "sneeze", "doorbell")] == [3, 2, 1]
+    assert [count_samples(database, "event", after=id_) for id_ in (entry, *ids)] == [2, 1, 1, 1, 1, 0]
+    assert newest_sample(database) == ids[-1]
+
+
+def test_an_id_of_the_future_is_newer_than_nothing(database: Database[dict[str, Any]]):
+    first = add_stash_entry(database, "c")
+    future = add_stash_entry(database, "c", _id=ObjectId("ff" * 12))
+    assert newest_sample(database) == newest_id(database, TRAINING_STASH) == first
+    assert count_samples(database, "event", after=first) == 0
+    assert count_samples(database, "event", after=future) == 2  # what was trained with it, no id tells
+    last = add_stash_entry(database, "c")
+    assert newest_sample(database) == last
+    assert count_samples(database, "event", after=first) == 1
 
 
 def test_the_stash_is_counted_without_reading_its_audio(database: Database[dict[str, Any]], mongodb_uri: str):
@@ -62,19 +91,19 @@ def test_the_stash_is_counted_without_reading_its_audio(database: Database[dict[
     sent = Counts()
     with MongoClient(mongodb_uri, event_listeners=[sent]) as client:
         for after in ("", id_):
-            count_stash(client[database.name], after=after)
+            count_samples(client[database.name], "event", after=after)
     plans = [str(database.command("explain", command)) for command in sent.commands]
     assert ["COLLSCAN" in plan for plan in plans] == [False, False]
 
 
 class Counts(CommandListener):
-    """The counts that a client asks of its server."""
+    """The counts of the stash that a client asks of its server."""
 
     def __init__(self) -> None:
         self.commands: list[dict[str, Any]] = []
 
     def started(self, event: CommandStartedEvent) -> None:
-        if event.command_name == "aggregate":
+        if event.command_name == "aggregate" and event.command["aggregate"] == TRAINING_STASH:
             asked = ("aggregate", "pipeline", "cursor", "hint")
             self.commands.append({name: event.command[name] for name in asked if name in event.command})
 

@@ -5,13 +5,17 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
+from pymongo.database import Database
 
 from event_detection_pipeline.adapters.store import AdapterVersion
+from event_detection_pipeline.chronicle.database import EVENT_REVIEWS
 from event_detection_pipeline.defs.resources import AdapterStoreResource
 from event_detection_pipeline.defs.schedules import SCHEDULES, hourly_scan
+from event_detection_pipeline_tests.household import add_stash_entry
 
 HEAVY = ("torch", "transformers", "peft", "librosa", "datasets", "sklearn", "matplotlib")
 
@@ -102,6 +106,33 @@ def test_there_is_no_scan_before_there_is_an_adapter(tmp_path: Path) -> None:
     (tmp_path / "event_v1").mkdir()
     store.open().promote(AdapterVersion("event", 1), by="a test", reason="the first")
     assert isinstance(hourly_scan(context, store=store), dg.RunRequest)
+
+
+def test_nightly_exports_are_of_the_events_that_people_gave_enough_for(
+    database: Database[dict[str, Any]], mongodb_uri: str, tmp_path: Path
+) -> None:
+    code = """
+from datetime import datetime
+import dagster as dg
+from event_detection_pipeline.chronicle.database import EVENT_REVIEWS
+from event_detection_pipeline.defs.resources import MongoResource
+from event_detection_pipeline.defs.schedules import nightly_export
+context = dg.build_schedule_context(scheduled_execution_time=datetime(2026, 1, 4), resources={"mongo": MongoResource()})
+tick = nightly_export(context)
+print(tick.skip_message if isinstance(tick, dg.SkipReason) else [request.partition_key for request in tick])
+"""
+    config = tmp_path / "two.toml"
+    config.write_text('min_samples = 3\n[[events]]\nname = "sneeze"\n[[events]]\nname = "doorbell"\n')
+    environment = {
+        "EVENT_DETECTION_CONFIG": str(config),
+        "MONGODB_URI": mongodb_uri,
+        "MONGODB_DATABASE": database.name,
+    }
+    add_stash_entry(database, "c")
+    assert run_python(code, **environment) == "1 of the 3 samples that are needed (min_samples)"
+    for _ in range(2):
+        database[EVENT_REVIEWS].insert_one({"event": "sneeze", "answer": "accepted"})
+    assert run_python(code, **environment) == "['sneeze']"
 
 
 def test_one_event_needs_no_partitions_and_two_events_are_partitions_also_on_schedule(tmp_path: Path) -> None:

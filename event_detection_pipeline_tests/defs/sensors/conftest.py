@@ -8,10 +8,9 @@ import dagster as dg
 import pytest
 from pymongo.database import Database
 
-from event_detection_pipeline.chronicle.database import TRAINING_STASH
-from event_detection_pipeline.chronicle.queries import newest_id
+from event_detection_pipeline.chronicle.queries import newest_sample
 from event_detection_pipeline.config import CONFIG_ENV
-from event_detection_pipeline.defs.lineage import NEWEST_STASH_ENTRY
+from event_detection_pipeline.defs.lineage import NEWEST_SAMPLE
 
 CONFIG = """\
 min_samples = 10
@@ -34,7 +33,7 @@ def train(instance: dg.DagsterInstance, database: Database[dict[str, Any]]) -> C
 
     @dg.asset
     def training_clips() -> dg.MaterializeResult:
-        return dg.MaterializeResult(metadata={NEWEST_STASH_ENTRY: newest_id(database, TRAINING_STASH)})
+        return dg.MaterializeResult(metadata={NEWEST_SAMPLE: newest_sample(database)})
 
     @dg.asset(deps=[training_clips])
     def training_manifest() -> None: ...

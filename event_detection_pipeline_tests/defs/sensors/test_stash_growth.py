@@ -1,6 +1,7 @@
 """When the stash sensor starts a retraining: a pure decision, and what the sensor makes of it."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,21 @@ from hypothesis import strategies as st
 from pymongo.database import Database
 
 from event_detection_pipeline.chronicle.database import TRAINING_STASH
+from event_detection_pipeline.chronicle.queries import newest_sample
 from event_detection_pipeline.config import AutomationSettings
 from event_detection_pipeline.defs.resources import AdapterStoreResource, MongoResource
 from event_detection_pipeline.defs.sensors.stash_growth import (
     Asked,
     LastRun,
-    Stash,
+    Samples,
     decide,
     run_key,
     stash_growth,
 )
+from event_detection_pipeline.review.answers import record
+from event_detection_pipeline.review.reviews import Answer, Said
 from event_detection_pipeline_tests.defs.test_definitions import run_python
+from event_detection_pipeline_tests.review.flags import add_flagged
 
 RULES = AutomationSettings(retrain_after_new_samples=20, retrain_attempts=3)
 FAILED, CANCELED = LastRun("0123456789", canceled=False), LastRun("0123456789", canceled=True)
@@ -30,68 +35,78 @@ FAILED, CANCELED = LastRun("0123456789", canceled=False), LastRun("0123456789", 
 Train = Callable[..., dg.ExecuteInProcessResult]
 
 
-def stash(size: int = 70, untrained: int = 20, unasked: int = 20) -> Stash:
-    return Stash(size, f"entry-{size}", untrained, unasked)
+def samples(total: int = 70, untrained: int = 20, unasked: int = 20) -> Samples:
+    return Samples(total, f"sample-{total}", untrained, unasked)
 
 
 def test_enough_new_samples_start_a_retraining() -> None:
-    assert decide(stash(untrained=20), None, None, RULES, min_samples=50).attempt == 1
+    assert decide(samples(untrained=20), None, None, RULES, min_samples=50).attempt == 1
 
 
 def test_too_few_new_samples_wait() -> None:
-    decision = decide(stash(untrained=19), None, None, RULES, min_samples=50)
+    decision = decide(samples(untrained=19), None, None, RULES, min_samples=50)
     assert decision.attempt is None
     assert decision.reason == "19 new samples since the last training, 20 start one"
 
 
-def test_a_stash_that_is_too_small_for_a_manifest_waits() -> None:
-    decision = decide(stash(size=49, untrained=49), None, None, RULES, min_samples=50)
+def test_too_few_samples_for_a_manifest_wait() -> None:
+    decision = decide(samples(total=49, untrained=49), None, None, RULES, min_samples=50)
     assert decision.attempt is None
-    assert decision.reason == "the stash has 49 samples, 50 are needed (min_samples)"
+    assert decision.reason == "49 of the 50 samples that are needed (min_samples)"
 
 
 def test_a_failed_attempt_is_followed_by_another() -> None:
-    decision = decide(stash(unasked=0), Asked("entry-70", 1), FAILED, RULES, min_samples=50)
+    decision = decide(samples(unasked=0), Asked("sample-70", 1), FAILED, RULES, min_samples=50)
     assert decision.attempt == 2
 
 
 def test_after_the_last_attempt_it_says_so_and_waits_for_new_material() -> None:
-    given_up = decide(stash(unasked=0), Asked("entry-70", 3), FAILED, RULES, min_samples=50)
+    given_up = decide(samples(unasked=0), Asked("sample-70", 3), FAILED, RULES, min_samples=50)
     assert given_up.attempt is None
     assert given_up.reason == (
         "attempt 3 of 3 failed (run 01234567 says why); 20 more samples start another, or start full_loop by hand"
     )
-    assert decide(stash(untrained=40, unasked=20), Asked("entry-70", 3), FAILED, RULES, min_samples=50).attempt == 1
+    assert decide(samples(untrained=40, unasked=20), Asked("sample-70", 3), FAILED, RULES, min_samples=50).attempt == 1
 
 
 def test_what_a_person_cancelled_is_not_started_again() -> None:
-    decision = decide(stash(unasked=5), Asked("entry-65", 1), CANCELED, RULES, min_samples=50)
+    decision = decide(samples(unasked=5), Asked("sample-65", 1), CANCELED, RULES, min_samples=50)
     assert decision.attempt is None
     assert "cancelled" in decision.reason
 
 
 @given(st.integers(0, 200), st.integers(0, 200), st.integers(1, 10), st.integers(1, 50))
-def test_one_stash_never_gets_more_attempts_than_allowed(size: int, untrained: int, allowed: int, wanted: int) -> None:
+def test_the_same_samples_never_get_more_attempts_than_allowed(
+    size: int, untrained: int, allowed: int, wanted: int
+) -> None:
     rules = AutomationSettings(retrain_after_new_samples=wanted, retrain_attempts=allowed)
     asked, attempts = None, 0
     for _ in range(allowed + 3):
         unasked = 0 if asked else size
-        decision = decide(stash(size, min(untrained, size), unasked), asked, FAILED, rules, min_samples=0)
+        decision = decide(samples(size, min(untrained, size), unasked), asked, FAILED, rules, min_samples=0)
         if decision.attempt is None:
             break
         attempts += 1
-        asked = Asked(f"entry-{size}", decision.attempt)
+        asked = Asked(f"sample-{size}", decision.attempt)
     assert attempts == (allowed if min(untrained, size) >= wanted else 0)
 
 
-def test_a_key_names_what_is_in_the_stash_and_the_attempt() -> None:
-    keys = {run_key("sneeze", stash(size), attempt) for size in (70, 71) for attempt in (1, 2)}
+def test_a_key_names_the_samples_and_the_attempt() -> None:
+    keys = {run_key("sneeze", samples(total), attempt) for total in (70, 71) for attempt in (1, 2)}
     assert len(keys) == 4
-    assert run_key("sneeze", stash(70), 1) == run_key("sneeze", stash(70), 1)
+    assert run_key("sneeze", samples(70), 1) == run_key("sneeze", samples(70), 1)
 
 
 def fill(database: Database[dict[str, Any]], count: int) -> None:
     database[TRAINING_STASH].insert_many([{"conversation_id": str(number)} for number in range(count)])
+
+
+def answer(database: Database[dict[str, Any]], count: int, said: Said) -> None:
+    """Let people answer so many flags of the event, each in a conversation of its own."""
+    for _ in range(count):
+        conversation = add_flagged(database, chunks=[])
+        to_it = Answer(conversation, f"{conversation}-v1", said, "ada")
+        record(database, to_it, configured=["event"], copy_audio=False)
 
 
 def reason_of(result: dg.SensorResult) -> str:
@@ -148,6 +163,29 @@ def test_the_first_samples_start_the_first_training(house: House, database: Data
     assert house.why() == "19 new samples since the last training, 20 start one"
     fill(database, 1)
     assert house.key()
+
+
+@pytest.mark.parametrize("said", ["accepted", "rejected"])
+def test_flags_that_people_answer_start_one_training_after_the_other(
+    house: House, train: Train, database: Database[dict[str, Any]], said: Said
+) -> None:
+    for _ in range(3):
+        answer(database, 19, said)
+        assert house.why() == "19 new samples since the last training, 20 start one"
+        answer(database, 1, said)
+        assert house.key()
+        train()
+        assert house.why() == "0 new samples since the last training, 20 start one"
+        time.sleep(1)  # within a second ids of two processes are in no order
+
+
+def test_a_cursor_of_the_future_as_earlier_releases_left_it_is_replaced(
+    house: House, database: Database[dict[str, Any]]
+) -> None:
+    fill(database, 20)
+    house.cursor = json.dumps({"event": {"newest": "ff" * 12, "attempt": 3, "run_key": "stash-event-0-attempt-3"}})
+    assert house.key()
+    assert json.loads(house.cursor)["event"]["newest"] == newest_sample(database)
 
 
 @pytest.mark.parametrize("in_two_runs", [False, True])
@@ -244,8 +282,8 @@ def test_a_database_that_does_not_answer_is_said_and_changes_nothing(instance: d
 TWO_EVENTS = """
 import dagster as dg
 from event_detection_pipeline.defs.events import EVENT_PARTITIONS
-from event_detection_pipeline.defs.lineage import NEWEST_STASH_ENTRY
-from event_detection_pipeline.chronicle.queries import newest_id
+from event_detection_pipeline.defs.lineage import NEWEST_SAMPLE
+from event_detection_pipeline.chronicle.queries import newest_sample
 from event_detection_pipeline.defs.resources import AdapterStoreResource, MongoResource
 from event_detection_pipeline.defs.sensors.stash_growth import stash_growth
 
@@ -253,7 +291,7 @@ mongo = MongoResource()
 
 @dg.asset(partitions_def=EVENT_PARTITIONS)
 def training_clips():
-    return dg.MaterializeResult(metadata={NEWEST_STASH_ENTRY: newest_id(mongo.open(), "training_stash")})
+    return dg.MaterializeResult(metadata={NEWEST_SAMPLE: newest_sample(mongo.open())})
 
 @dg.asset(partitions_def=EVENT_PARTITIONS, deps=[training_clips])
 def training_manifest(): ...
