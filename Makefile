@@ -8,9 +8,11 @@ DEMO := .demo
 # Of `make faults`: so many cases, or HOURS=8 instead.
 CASES ?= 500
 SEED ?= 1
+# Of `make run`.
+JOB ?= full_loop
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui review test test-browser test-scale faults soak check audit lock format doctor frontend clean
+.PHONY: help setup demo ui run review test test-browser test-scale faults soak check audit lock format doctor frontend clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -26,6 +28,10 @@ ui: setup ## The Dagster UI at http://127.0.0.1:3000, on your Chronicle or on th
 
 review: setup ## The review page at http://127.0.0.1:8710, on your Chronicle or on the demo's data
 	@PATH="$(CURDIR)/$(BIN):$$PATH" BIN=$(BIN) DEMO=$(DEMO) sh scripts/with_chronicle.sh event-detection review
+
+run: setup ## A job without the UI: make run JOB=full_loop (EVENT=sneeze, where there are several)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" BIN=$(BIN) DEMO=$(DEMO) sh scripts/with_chronicle.sh \
+		dg launch --job $(JOB) $(if $(EVENT),--partition $(EVENT))
 
 doctor: setup ## What a run needs and what is missing
 	@$(BIN)/event-detection doctor

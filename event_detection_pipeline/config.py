@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 CONFIG_FILE = "event_detection.toml"
+ENV_PREFIX = "EVENT_DETECTION_"
 CONFIG_ENV = "EVENT_DETECTION_CONFIG"
 
 # Whisper hears at most 30 s at once (log-mel input of 3000 frames, 10 ms each; Radford et al. 2022, section 2.2).
@@ -260,7 +261,7 @@ class Settings(BaseSettings):
     """Everything a run needs to know. Immutable; read once by `load_settings`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="EVENT_DETECTION_",
+        env_prefix=ENV_PREFIX,
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
@@ -376,12 +377,26 @@ def load_settings(**overrides: object) -> Settings:
     file = config_file()
     if CONFIG_ENV in os.environ and not file.is_file():
         raise SettingsError(f"{CONFIG_ENV} names {file}, which does not exist")
+    if misspelt := _misspelt():
+        raise SettingsError("\n".join(misspelt))
     try:
         return Settings(**overrides)  # pyright: ignore[reportArgumentType]
     except ValidationError as error:
         raise SettingsError("\n".join(_one_line(problem) for problem in error.errors())) from None
     except (ValueError, RecursionError) as error:  # TOML that does not parse, an environment value that is not JSON
         raise SettingsError(f"{file}: {error}") from None
+
+
+def _misspelt() -> list[str]:
+    """Names in the environment with one underscore after a table's name, which nothing else would notice."""
+    tables = {name: type(field.default) for name, field in Settings.model_fields.items()}
+    right = {
+        f"{ENV_PREFIX}{table}_{key}".upper(): f"{ENV_PREFIX}{table}__{key}".upper()
+        for table, section in tables.items()
+        if issubclass(section, Section)
+        for key in section.model_fields
+    }
+    return [f"{name}: write {right[name]}, with two underscores" for name in os.environ if name in right]
 
 
 def _one_line(problem: object) -> str:

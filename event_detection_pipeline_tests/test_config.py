@@ -40,6 +40,17 @@ def test_the_environment_wins_over_the_file(config: Path, monkeypatch: pytest.Mo
     assert (settings.training.epochs, settings.training.batch_size) == (7, 2)
 
 
+def test_a_name_in_the_environment_with_one_underscore_too_few_is_an_error(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENT_DETECTION_TRAINING_EPOCHS", "5")
+    monkeypatch.setenv("EVENT_DETECTION_DAGSTER_WEBSERVER_PORT", "Kubernetes sets such names for its services")
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+    told = "EVENT_DETECTION_TRAINING_EPOCHS: write EVENT_DETECTION_TRAINING__EPOCHS, with two underscores"
+    assert str(raised.value) == told
+
+
 def test_a_database_in_the_uri_wins(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MONGODB_DATABASE", "chronicle")
     monkeypatch.setenv("MONGODB_URI", "mongodb://user:pass@host:27017/friend-lite?authSource=admin")

@@ -47,6 +47,14 @@ def test_what_a_service_names_is_there():
     assert all(name in told for name in re.findall(r"\$\{(\w+):\?", text))
 
 
+def test_the_build_context_holds_what_the_image_copies():
+    ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    dockerfile = (ROOT / "deploy/Dockerfile").read_text(encoding="utf-8")
+    copied = [source for line in re.findall(r"^COPY (.*)$", dockerfile, re.M) for source in line.split()[:-1]]
+    assert ignore[0] == "*"
+    assert {source.split("/")[0] for source in copied} <= {line.removeprefix("!") for line in ignore[1:]}
+
+
 def test_every_service_tells_whether_it_is_healthy_and_none_runs_as_root():
     services = _load("deploy/compose.yaml")["services"]
     assert all("healthcheck" in service for service in services.values())
