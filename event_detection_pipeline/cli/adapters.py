@@ -1,11 +1,13 @@
-"""Commands on the adapters there are: list, show, promote, rollback, prune, compare."""
+"""Commands on the adapters there are: list, show, promote, rollback, withdraw, prune, compare."""
 
 import getpass
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
+from pymongo.errors import PyMongoError
 
+from event_detection_pipeline.chronicle.database import explain
 from event_detection_pipeline.cli.compare import compare
 from event_detection_pipeline.cli.shared import (
     CONTEXT,
@@ -20,7 +22,9 @@ from event_detection_pipeline.cli.shared import (
 from event_detection_pipeline.errors import PipelineError
 
 app = typer.Typer(
-    help="List, show, promote, roll back, prune and compare adapters.", no_args_is_help=True, context_settings=CONTEXT
+    help="List, show, promote, roll back, withdraw, prune and compare adapters.",
+    no_args_is_help=True,
+    context_settings=CONTEXT,
 )
 
 ByOption = Annotated[
@@ -110,16 +114,31 @@ def rollback(
 ) -> None:
     """Let scans use the adapter that was promoted before the current one."""
     from event_detection_pipeline.adapters.store import open_store
-    from event_detection_pipeline.scan.withdraw import withdraw_flags
 
     settings = settings_with()
     settings.event(event)
     database = open_database(settings) if rescan else None
     move = open_store(settings).rollback(event, by=f"{by or _who()}, command line", reason=reason)
     _tell_promotion(move, as_json)
-    if database is not None:
-        withdrawn = withdraw_flags(database, str(move.previous))
-        console.print(f"{withdrawn} flags that nobody answered were taken back; the next scan decides on them anew")
+    if database is None:
+        return
+    try:
+        _withdraw(database, str(move.previous))
+    except (PipelineError, PyMongoError) as error:
+        why = explain(error) if isinstance(error, PyMongoError) else str(error)
+        # Another rollback would go back another step.
+        raise PipelineError(
+            f"scans use {move.promoted} now, but not all flags of {move.previous} were taken back: {why}. Do not roll "
+            f"back again; `event-detection adapters withdraw {move.previous}` takes back the rest"
+        ) from error
+
+
+@app.command()
+def withdraw(adapter: Annotated[str, typer.Argument(help="Such as sneeze_v3.")]) -> None:
+    """Take back the flags of an adapter that nobody answered; the next scan decides on them anew. May be repeated."""
+    from event_detection_pipeline.adapters.store import AdapterVersion
+
+    _withdraw(open_database(settings_with()), str(AdapterVersion.parse(adapter)))
 
 
 @app.command()
@@ -147,6 +166,13 @@ def prune(
         return
     gone = "would be deleted" if dry_run else "deleted"
     print_table(("adapter", ""), [(one.version, f"kept: {one.why}" if one.why else gone) for one in found])
+
+
+def _withdraw(database: Any, adapter: str) -> None:
+    from event_detection_pipeline.scan.withdraw import withdraw_flags
+
+    withdrawn = withdraw_flags(database, adapter)
+    console.print(f"{withdrawn} flags that nobody answered were taken back; the next scan decides on them anew")
 
 
 def _tell_promotion(promotion: Any, as_json: bool) -> None:

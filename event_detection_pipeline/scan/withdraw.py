@@ -6,7 +6,7 @@ from typing import Any
 from pymongo import UpdateOne
 from pymongo.database import Database
 
-from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, EVENT_SCANS
+from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, EVENT_SCANS, patiently
 from event_detection_pipeline.chronicle.documents import Document
 from event_detection_pipeline.scan.pending import ANSWERED
 
@@ -19,7 +19,14 @@ def withdraw_flags(database: Database[dict[str, Any]], adapter: str) -> int:
     They are gone from the reviewers' queue at once, and pending for the next scan. A version of which people answered
     anything is left alone, because no scan looks at it again; one in which another adapter heard something too keeps
     its flag. Flags first, then scores: after a crash between the two the same call finds the scores and finishes.
+
+    Raises:
+        ChronicleUnavailable: the server stayed away; the same call again finishes what was begun.
     """
+    return patiently(database, lambda: _withdraw(database, adapter))
+
+
+def _withdraw(database: Database[dict[str, Any]], adapter: str) -> int:
     scans = list(database[EVENT_SCANS].find({"adapter": adapter, "flagged": True}))
     of_these = {"conversation_id": {"$in": [scan["conversation_id"] for scan in scans]}}
     answered = _versions(database[EVENT_REVIEWS].find(of_these | ANSWERED, _KEY))

@@ -9,13 +9,17 @@ from pymongo.database import Database
 from typer.testing import CliRunner, Result
 
 from event_detection_pipeline.adapters.store import AdapterStore, AdapterVersion
+from event_detection_pipeline.chronicle.database import connect
 from event_detection_pipeline.cli.main import app
 from event_detection_pipeline.config import CONFIG_ENV, Settings, load_settings
 from event_detection_pipeline.errors import PipelineError
 from event_detection_pipeline_tests.adapters.stored import add_adapter
+from event_detection_pipeline_tests.faults.server import Server
 from event_detection_pipeline_tests.review.flags import add_flagged, version_of
 
 Db = Database[dict[str, Any]]
+
+UNAUTHORIZED = 13  # MongoDB's error code
 
 
 @pytest.fixture
@@ -84,6 +88,27 @@ def test_a_rollback_takes_flags_back_if_asked(settings: Settings, store: Adapter
     assert version_of(database, flagged)["maybe_anomaly"] is None
     again = run("rollback", "sneeze")
     assert "no earlier promoted adapter to go back to" in str(again.exception)
+
+
+def test_a_rollback_whose_flags_stay_says_what_takes_them_back(
+    settings: Settings, store: AdapterStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        store.promote(add_adapter(settings), by="test", reason="next")
+    with Server(tmp_path / "mongodb") as server:
+        monkeypatch.setenv("MONGODB_URI", server.uri)
+        database = connect(server.uri, settings.database_name)
+        flagged = add_flagged(database, event="sneeze", adapter="sneeze_v3")
+        with server.refusing(["find"], after=0, code=UNAUTHORIZED):
+            result = run("rollback", "sneeze", "--rescan")
+        assert isinstance(result.exception, PipelineError)
+        assert "scans use sneeze_v2 now" in str(result.exception)
+        assert "`event-detection adapters withdraw sneeze_v3`" in str(result.exception)
+        assert version_of(database, flagged)["maybe_anomaly"] is True
+        for _ in range(2):
+            assert run("withdraw", "sneeze_v3").exit_code == 0
+        assert version_of(database, flagged)["maybe_anomaly"] is None
+    assert str(store.promoted("sneeze")) == "sneeze_v2"
 
 
 def test_pruning_says_what_it_keeps_and_why(settings: Settings, store: AdapterStore) -> None:

@@ -1,14 +1,20 @@
 """Flags of a withdrawn adapter are taken back, unless a person answered or another adapter heard something."""
 
+from pathlib import Path
 from typing import Any
 
+import pytest
 from pymongo.database import Database
 
+from event_detection_pipeline.chronicle.database import ChronicleUnavailable, connect
 from event_detection_pipeline.scan.pending import HEAD, examine
 from event_detection_pipeline.scan.withdraw import withdraw_flags
+from event_detection_pipeline_tests.faults.server import Server
 from event_detection_pipeline_tests.review.flags import add_flagged, add_scan, version_of
 
 Db = Database[dict[str, Any]]
+
+NOT_WRITABLE_PRIMARY = 10107  # MongoDB's error code
 
 
 def test_only_unanswered_flags_of_that_adapter_are_taken_back(database: Db) -> None:
@@ -43,3 +49,16 @@ def test_what_was_taken_back_is_pending_for_the_adapter_before(database: Db) -> 
     examined = examine(database, [head], ["event_v1"])
     assert [version.conversation_id for version in examined.pending] == [conversation]
     assert examined.lost_flags == {}
+
+
+def test_a_lost_server_is_waited_for_and_what_is_left_is_taken_back_by_the_same_call(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        database = connect(f"{server.uri}/?directConnection=true&heartbeatFrequencyMS=500", "chronicle")
+        conversation = add_flagged(database, adapter="event_v2")
+        with (
+            server.refusing(["delete"], after=0, code=NOT_WRITABLE_PRIMARY),
+            pytest.raises(ChronicleUnavailable, match="not the primary"),
+        ):
+            withdraw_flags(database, "event_v2")
+        assert withdraw_flags(database, "event_v2") == 1
+        assert version_of(database, conversation)["maybe_anomaly"] is None
