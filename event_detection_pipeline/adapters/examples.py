@@ -1,5 +1,6 @@
 """Examples: a clip's audio and words as what the decoder is fed, for training and for scoring."""
 
+import os
 import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from event_detection_pipeline.errors import PipelineError
 
 IGNORED = -100  # cross-entropy's label for positions without a target (PyTorch's ignore_index)
 MAX_TARGET_TOKENS = 448  # Whisper's decoder positions
+BYTES_PER_SAMPLE = 2
 
 
 class UnusableClip(PipelineError):
@@ -56,19 +58,22 @@ def example_of(clip: Clip, event: EventSettings) -> Example:
     """The example that a line of the manifest is.
 
     Raises:
-        UnusableClip: its audio is missing, is no 16-bit mono 16 kHz WAV, or is longer than 30 s.
+        UnusableClip: its audio is missing, is no 16-bit mono 16 kHz WAV, is cut short or is longer than 30 s.
     """
     try:
-        with wave.open(clip.audio, "rb") as file:
+        with Path(clip.audio).open("rb") as raw, wave.open(raw) as file:
             samples, form = file.getnframes(), (file.getnchannels(), file.getsampwidth(), file.getframerate())
+            there = os.fstat(raw.fileno()).st_size - raw.tell()  # the header ends where the samples begin
     except (OSError, EOFError, wave.Error) as error:
         raise UnusableClip(f"{clip.audio}: {error}") from None
-    if form != (1, 2, SAMPLE_RATE):
+    if form != (1, BYTES_PER_SAMPLE, SAMPLE_RATE):
         raise UnusableClip(f"{clip.audio}: not 16-bit mono {SAMPLE_RATE} Hz")
     if not 0 < samples <= MAX_CLIP_SECONDS * SAMPLE_RATE:
         raise UnusableClip(
             f"{clip.audio}: {samples / SAMPLE_RATE:.1f} s long, Whisper takes 0 to {MAX_CLIP_SECONDS:g} s"
         )
+    if there < samples * BYTES_PER_SAMPLE:
+        raise UnusableClip(f"{clip.audio}: cut short, it says that it has {samples} samples")
     words, markers = split_at_tags(clip.text, event)
     return Example(Path(clip.audio), tuple(words), tuple(markers), samples, clip.conversation_id, clip.event_time)
 
