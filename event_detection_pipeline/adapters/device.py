@@ -43,4 +43,6 @@ def choose_compute(device: Literal["auto", "cuda", "cpu"] = "auto") -> Compute:
         raise DeviceUnavailable(f"torchrun started more processes than torch sees CUDA cards ({cards}); start {cards}")
     torch.cuda.set_device(card)
     torch.set_float32_matmul_precision("high")  # TF32 for LoRA's own matrices, which stay float32
-    return Compute(torch.device("cuda"), torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32)
+    # Cards before Ampere emulate it, slower than they multiply float32.
+    bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    return Compute(torch.device("cuda"), torch.bfloat16 if bfloat16 else torch.float32)
