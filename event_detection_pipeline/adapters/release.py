@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 DETECTION_FILE = "detection.json"
 METRICS_FILE = "metrics.json"
+GENERATION_FILE = "generation_config.json"  # transformers' name
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ def save_adapter(folder: Path, model: "PeftModel", whisper: "Whisper", detection
     generation = whisper.model.generation_config
     assert generation is not None
     allow_marker(generation, marker_of(whisper.tokenizer, detection.target_token))
-    generation.save_pretrained(str(folder))
+    # Not save_pretrained(), which refuses what some base models say, such as a temperature where nothing is sampled.
+    generation.to_json_file(folder / GENERATION_FILE)
     write_json(folder / DETECTION_FILE, asdict(detection))
 
 

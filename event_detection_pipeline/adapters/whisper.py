@@ -23,13 +23,23 @@ from event_detection_pipeline.errors import PipelineError
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
 disable_progress_bar()
 
+# A base model may say how it was once regularised. Here the adapter alone is (`LoraSettings.dropout`), and what lies
+# below it runs once: its states would be kept with holes in them.
+NOT_REGULARISED = {
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+    "activation_dropout": 0.0,
+    "decoder_layerdrop": 0.0,
+    "apply_spec_augment": False,
+}
+
 # Clips are padded with silence to the next multiple of this, whatever the other clips of their batch are: the score of
 # a clip never depends on its neighbours, and only twelve input shapes exist.
 BUCKET_SECONDS = 2.5
 
 
 class BaseModelUnavailable(PipelineError):
-    """The base model is neither a folder nor in the local cache nor reachable on the hub."""
+    """The base model is neither a folder nor in the local cache nor reachable on the hub, or it is no whole Whisper."""
 
 
 class UnknownLanguage(PipelineError):
@@ -102,6 +112,8 @@ class TrimmedWhisper(WhisperForConditionalGeneration):
 MAX_TOKENS_PER_SECOND = 8
 SPARE_TOKENS = 16
 
+TASK = "transcribe"
+
 
 @dataclass(frozen=True, slots=True)
 class Whisper:
@@ -172,27 +184,59 @@ def load_whisper(name: str, compute: Compute, language: str = "en") -> Whisper:
 
     Raises:
         BaseModelUnavailable, UnknownLanguage: with what to do about it.
+        torch.OutOfMemoryError: it does not fit the card.
     """
     try:
-        model = TrimmedWhisper.from_pretrained(name, dtype=compute.dtype, use_safetensors=True, trust_remote_code=False)
+        model = TrimmedWhisper.from_pretrained(
+            name, dtype=compute.dtype, use_safetensors=True, trust_remote_code=False, **NOT_REGULARISED
+        )
         extractor = WhisperFeatureExtractor.from_pretrained(name)
         multilingual = bool(getattr(model.generation_config, "is_multilingual", model.config.vocab_size >= 51865))
-        if language not in (LANGUAGES if multilingual else ("en",)):
-            advice = (
-                "set `language` to a code such as de" if multilingual else "it is English-only: take one without .en"
+        tokenizer = WhisperTokenizer.from_pretrained(name)
+        languages = _languages(tokenizer) if multilingual else {}
+        if not tokenizer("word", add_special_tokens=False).input_ids:
+            raise ValueError("its tokenizer knows no words, is tokenizer.json there?")
+        if language not in (languages or ("en",)):
+            raise UnknownLanguage(
+                f"base model {name!r} does not know the language {language!r}; "
+                + ("set `language` to a code such as de" if languages else "it is English-only: take one without .en")
             )
-            raise UnknownLanguage(f"base model {name!r} does not know the language {language!r}; {advice}")
-        speech: dict[str, Any] = {"language": language, "task": "transcribe"} if multilingual else {}
-        tokenizer = WhisperTokenizer.from_pretrained(name, **speech)
-    except OSError as error:
+        if languages:
+            tokenizer.set_prefix_tokens(language=language, task=TASK)
+    except (PipelineError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # each of the libraries has its own for a file that is cut short, or is another's
         raise BaseModelUnavailable(
             f"base model {name!r} could not be loaded: {str(error).splitlines()[0]} "
             "Set `base_model` to a local folder, or to a model on the Hugging Face hub and see that it can be reached."
         ) from error
-    assert model.generation_config is not None
-    for key, value in speech.items():
-        setattr(model.generation_config, key, value)
-    setattr(model.generation_config, "forced_decoder_ids", None)  # noqa: B010 - generate() raises where it is set
+    _tell_generation(model, tokenizer, languages, language)
     torch.nn.Module.to(model, compute.device)
     model.eval()
     return Whisper(name, model, extractor, tokenizer, compute)
+
+
+def _languages(tokenizer: WhisperTokenizer) -> dict[str, int]:
+    """The token of each language that a multilingual model knows, by ISO 639-1 code."""
+    known = tokenizer.get_vocab()
+    return {code: known[f"<|{code}|>"] for code in LANGUAGES if f"<|{code}|>" in known}
+
+
+def _tell_generation(
+    model: TrimmedWhisper, tokenizer: WhisperTokenizer, languages: dict[str, int], language: str
+) -> None:
+    """What is written, and what of the tokens generate() must know: the model's files may leave that out."""
+    token = tokenizer.convert_tokens_to_ids
+    known: dict[str, Any] = {
+        "is_multilingual": bool(languages),
+        "no_timestamps_token_id": token("<|notimestamps|>"),
+    }
+    chosen: dict[str, Any] = {"forced_decoder_ids": None}  # generate() raises where it is set
+    if languages:
+        known["lang_to_id"] = {f"<|{code}|>": number for code, number in languages.items()}
+        known["task_to_id"] = {task: token(f"<|{task}|>") for task in (TASK, "translate")}
+        chosen |= {"language": language, "task": TASK}
+    generation = model.generation_config
+    assert generation is not None
+    for key, value in ({key: value for key, value in known.items() if not hasattr(generation, key)} | chosen).items():
+        setattr(generation, key, value)
