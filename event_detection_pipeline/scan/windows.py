@@ -1,6 +1,6 @@
 """The windows of a recording that is listened to: a few seconds of audio each, with the words spoken in it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -15,12 +15,15 @@ from event_detection_pipeline.chronicle.database import AWAY, Patience
 from event_detection_pipeline.chronicle.documents import TranscriptVersion, Word
 from event_detection_pipeline.chronicle.layout import lay_out
 from event_detection_pipeline.chronicle.queries import get_conversation
+from event_detection_pipeline.clips.timeline import Timeline, Token, from_segments, from_words
 from event_detection_pipeline.clips.windows import cut as windows_of
 from event_detection_pipeline.config import SAMPLE_RATE, ClipSettings
 from event_detection_pipeline.scan.pending import PendingVersion
 
 # A conversation this young may have its audio still to come: it is looked at again, not put on record as silent.
 UPLOAD_TIME = timedelta(days=1)
+# Nothing is tagged in what nobody has answered; this stands in no text.
+_NO_TAG = "\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +50,14 @@ class NotYet(Exception):
     """There is nothing to hear and nothing to put on record: it was deleted meanwhile, or is still being recorded."""
 
 
-def cut(samples: Samples, words: Sequence[Word] | None, settings: ClipSettings) -> list[Window]:
+def cut(samples: Samples, spoken: Timeline | tuple[Word, ...] | None, settings: ClipSettings) -> list[Window]:
     """Cut a recording of any length to windows as training clips are cut: between words, of about the same length.
 
     Args:
         samples: float32 mono 16 kHz.
-        words: all words with their times; None where there is no transcript. Words without times only fit a recording
-            that is one window.
+        spoken: its text in time, or words without times, which make it one window; None where there is no transcript.
     """
-    return list(_fill([AudioPiece(0.0, samples)], _plan(len(samples) / SAMPLE_RATE, words, settings)))
+    return list(_fill([AudioPiece(0.0, samples)], _plan(len(samples) / SAMPLE_RATE, spoken, settings)))
 
 
 def cut_stream(pieces: Iterable[Samples], settings: ClipSettings) -> Iterator[Window]:
@@ -123,7 +125,7 @@ def _version_windows(
             problems.append(piece.problem)
             yield piece
 
-    yield from _fill(pieces(), _plan(seconds, _words_of(version, seconds, settings), settings))
+    yield from _fill(pieces(), _plan(seconds, _spoken(version, seconds, settings), settings))
     if all(problems):
         first = problems[0] if problems else "it is empty"
         raise NoAudio(f"conversation {pending.conversation_id}: no chunk can be decoded ({first})")
@@ -138,18 +140,16 @@ class _Planned:
     words: tuple[Word, ...] | None
 
 
-def _plan(seconds: float, words: Sequence[Word] | None, settings: ClipSettings) -> Iterator[_Planned]:
-    if words is not None and any(word.start is None for word in words):
-        yield _Planned(0, round(seconds * SAMPLE_RATE), tuple(words))
+def _plan(seconds: float, spoken: Timeline | tuple[Word, ...] | None, settings: ClipSettings) -> Iterator[_Planned]:
+    if isinstance(spoken, tuple):
+        yield _Planned(0, round(seconds * SAMPLE_RATE), spoken)
         return
-    spoken = [(word.start, word.end) for word in words or () if word.start is not None and word.end is not None]
-    for window in windows_of(seconds, spoken, target=settings.target_seconds, longest=settings.max_seconds):
+    solid = spoken.solid if spoken else ()
+    for window in windows_of(seconds, solid, target=settings.target_seconds, longest=settings.max_seconds):
         # A word without end that spans minutes leaves no place to cut; Whisper takes 30 s all the same.
         for start in np.arange(window.start, window.end, settings.max_seconds):
             end = min(start + settings.max_seconds, window.end)
-            inside = (
-                None if words is None else tuple(w for w in words if w.start is not None and start <= w.start < end)
-            )
+            inside = _words(one for one in spoken.tokens if start <= one.start < end) if spoken else None
             yield _Planned(round(start * SAMPLE_RATE), round(end * SAMPLE_RATE), inside)
 
 
@@ -173,10 +173,31 @@ def _fill(pieces: Iterable[AudioPiece], planned: Iterable[_Planned]) -> Iterator
         pass
 
 
-def _words_of(version: TranscriptVersion, seconds: float, clips: ClipSettings) -> tuple[Word, ...] | None:
-    """The words to feed the decoder: with times if there are any, without for a recording that is a single window."""
-    if version.words and all(word.start is not None for word in version.words):
-        return version.words
-    if version.transcript and seconds <= clips.max_seconds:
-        return tuple(Word(text, None, None) for text in version.transcript.split())
-    return None
+def _spoken(version: TranscriptVersion, seconds: float, clips: ClipSettings) -> Timeline | tuple[Word, ...] | None:
+    """The text to feed the decoder, with its times as training finds them; the recogniser's own words where the text is
+    another; the text without times for a recording that is a single window. None where nothing says when it is heard.
+    """
+    text = version.transcript or " ".join(one.text for one in version.segments if one.kind == "speech")
+    recognised = " ".join(word.text for word in version.words)
+    timeline = (
+        from_words(text, version.words, _NO_TAG, seconds)
+        or from_segments(text, version.segments, _NO_TAG, seconds)
+        or from_words(recognised, version.words, _NO_TAG, seconds)
+    )
+    if timeline is None and text and seconds <= clips.max_seconds:
+        return tuple(Word(word, None, None) for word in text.split())
+    return timeline
+
+
+def _words(tokens: Iterable[Token]) -> tuple[Word, ...]:
+    """Tokens as words: what has no white space behind it goes on in the next, as in scripts without spaces."""
+    words: list[Word] = []
+    goes_on = False
+    for token in tokens:
+        text = token.text.rstrip()
+        if goes_on:
+            words[-1] = replace(words[-1], text=words[-1].text + text, end=token.end)
+        else:
+            words.append(Word(text, token.start, token.end))
+        goes_on = text == token.text
+    return tuple(words)

@@ -3,55 +3,103 @@
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pymongo.database import Database
 
 from event_detection_pipeline.chronicle.database import ChronicleUnavailable, connect
 from event_detection_pipeline.chronicle.documents import Word
+from event_detection_pipeline.clips.timeline import Timeline, Token
 from event_detection_pipeline.config import SAMPLE_RATE, ClipSettings
 from event_detection_pipeline.scan.pending import PendingVersion
 from event_detection_pipeline.scan.windows import cut, cut_stream, version_windows
 from event_detection_pipeline_tests.faults.server import Server
+from event_detection_pipeline_tests.household import add_conversation
+
+Db = Database[dict[str, Any]]
 
 NOT_WRITABLE_PRIMARY = 10107  # MongoDB's error code
 
 CLIPS = ClipSettings()
 
 
-def words(count: int, every: float = 0.5) -> list[Word]:
-    return [Word(f"w{i}", i * every, i * every + 0.3) for i in range(count)]
+def spoken(count: int, every: float = 0.5) -> list[Token]:
+    return [Token(f"w{i} ", i * every, i * every + 0.3) for i in range(count)]
 
 
 def test_a_short_recording_is_one_window_with_all_words() -> None:
-    (window,) = cut(np.zeros(5 * SAMPLE_RATE, np.float32), words(9), CLIPS)
+    (window,) = cut(np.zeros(5 * SAMPLE_RATE, np.float32), Timeline(tuple(spoken(9))), CLIPS)
     assert window.words is not None
     assert (window.start, window.end, len(window.words)) == (0.0, 5.0, 9)
 
 
 def test_words_without_times_stay_together() -> None:
-    (window,) = cut(np.zeros(20 * SAMPLE_RATE, np.float32), [Word("hello", None, None)], CLIPS)
+    (window,) = cut(np.zeros(20 * SAMPLE_RATE, np.float32), (Word("hello", None, None),), CLIPS)
     assert window.words == (Word("hello", None, None),)
+
+
+def test_a_script_without_spaces_is_fed_as_training_writes_it() -> None:
+    tokens = (Token("今", 0.0, 0.2), Token("日", 0.2, 0.4), Token("は ", 0.4, 0.6), Token("晴", 0.7, 0.8))
+    (window,) = cut(np.zeros(5 * SAMPLE_RATE, np.float32), Timeline(tokens), CLIPS)
+    assert window.words == (Word("今日は", 0.0, 0.6), Word("晴", 0.7, 0.8))
+
+
+SAID = [{"word": f"w{i}", "start": i * 0.5, "end": i * 0.5 + 0.4} for i in range(120)]
+TEXT = " ".join(str(word["word"]) for word in SAID)
+ONE_UNTIMED = [word | ({"start": None, "end": None} if word["word"] == "w50" else {}) for word in SAID]
+IN_SEGMENTS = [
+    {"start": i / 2, "end": i / 2 + 9, "text": " ".join(str(word["word"]) for word in SAID[i : i + 20])}
+    for i in range(0, 120, 20)
+]
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        {"transcript": TEXT, "words": SAID},
+        {"transcript": TEXT, "words": ONE_UNTIMED},
+        {"transcript": TEXT, "segments": IN_SEGMENTS},
+        {"transcript": None, "segments": IN_SEGMENTS},
+        {"transcript": None, "words": SAID},
+        {"transcript": "a summary that nobody said", "words": SAID},
+    ],
+)
+def test_what_has_times_in_any_form_is_fed_in_full(database: Db, version: dict[str, Any]) -> None:
+    conversation = add_conversation(database, seconds=60.0, **version)
+    windows = list(version_windows(database, PendingVersion(conversation, f"{conversation}-v1"), CLIPS))
+    assert len(windows) > 2
+    assert " ".join(word.text for window in windows for word in window.words or ()) == TEXT
+    outside = [w for one in windows for w in one.words or () if not one.start <= (w.start or 0.0) < one.end]
+    assert not outside
+
+
+def test_a_corrected_text_is_what_the_decoder_reads(database: Db) -> None:
+    conversation = add_conversation(database, seconds=60.0, transcript=TEXT.replace("w50 ", "fifty "), words=SAID)
+    windows = version_windows(database, PendingVersion(conversation, f"{conversation}-v1"), CLIPS)
+    assert [w.start for one in windows for w in one.words or () if w.text == "fifty"] == [pytest.approx(24.9, abs=0.5)]
 
 
 def test_nobody_transcribed_is_not_the_same_as_nothing_said() -> None:
     silence = np.zeros(40 * SAMPLE_RATE, np.float32)
     assert all(window.words is None for window in cut(silence, None, CLIPS))
-    assert all(window.words == () for window in cut(silence, [], CLIPS))
+    assert all(window.words == () for window in cut(silence, Timeline(()), CLIPS))
 
 
 @given(st.floats(0.5, 200.0), st.integers(0, 300), st.booleans())
 def test_windows_tile_the_recording_and_lose_no_word(seconds: float, count: int, one_endless_word: bool) -> None:
     samples = np.arange(round(seconds * SAMPLE_RATE), dtype=np.float32)
-    said = [word for word in words(count) if word.end is not None and word.end < seconds]
+    said = [token for token in spoken(count) if token.end < seconds]
     if one_endless_word and said:
-        said[0] = Word("aaa", 0.0, seconds)
-    windows = cut(samples, said, CLIPS)
+        said[0] = Token("aaa ", 0.0, seconds)
+    windows = cut(samples, Timeline(tuple(said)), CLIPS)
     assert np.array_equal(np.concatenate([window.samples for window in windows]), samples)
     assert all(len(window.samples) <= CLIPS.max_seconds * SAMPLE_RATE for window in windows)
-    assert [word for window in windows for word in window.words or ()] == said
+    heard = [Token(f"{word.text} ", word.start or 0.0, word.end or 0.0) for one in windows for word in one.words or ()]
+    assert heard == said
 
 
 @given(
