@@ -49,7 +49,7 @@ def forget(database: Database[dict[str, Any]], settings: Settings, conversation_
     """
     of_conversation = {"conversation_id": conversation_id}
     database = database.with_options(write_concern=JOURNALED)
-    with nobody_else_exports(settings, settings.events):
+    with nobody_else_exports(settings):
         stash = database[TRAINING_STASH].delete_many(of_conversation).deleted_count
         scans = sum(
             database[name].delete_many(of_conversation).deleted_count for name in (EVENT_SCANS, EVENT_SHADOW_SCANS)

@@ -118,7 +118,7 @@ def test_exports_manifests_and_forgetting_wait_for_each_other(
 ):
     add_stash_entry(database, add_conversation(database, seconds=1.0))
     with ThreadPoolExecutor() as pool:
-        with nobody_else_exports(settings, [event]):
+        with nobody_else_exports(settings):
             waiting = pool.submit(action, database, settings, event)
             assert not wait([waiting], timeout=0.5).done
         waiting.result()

@@ -2,8 +2,8 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -138,24 +138,26 @@ def manifest_path(settings: Settings, event: EventSettings) -> Path:
 
 
 @contextmanager
-def nobody_else_exports(settings: Settings, events: Iterable[EventSettings]) -> Iterator[None]:
-    """Wait for the end of what exports these events on this machine, and keep others from it meanwhile.
+def nobody_else_exports(settings: Settings) -> Iterator[None]:
+    """Wait for the end of what exports into this data_dir, and keep others from it meanwhile.
 
     Held from reading what there is until what was made of it is listed, by whoever makes clips (of the database) or a
     manifest (of the index), and by whoever forgets a conversation: it must not come back out of what was read before.
-    Between clips and manifest, which are steps of their own, nothing needs to be held: the manifest is made of what
-    the index says by then.
+    All events share it, as they share files: what one has cut and not yet listed looks unneeded to another. Between
+    clips and manifest, which are steps of their own, nothing needs to be held: the manifest is made of what the index
+    says by then.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
-        for name in sorted(event.name for event in events):  # in the same order everywhere: no two wait for each other
-            lock = FileLock(settings.data_dir / f".{name}.export.lock")
-            try:
-                held.enter_context(lock.acquire(timeout=0))
-            except Timeout:
-                logger.info("event %s is being exported; waiting for the end of it", name)
-                held.enter_context(lock.acquire())
+    lock = FileLock(settings.data_dir / ".export.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.info("another export is running; waiting for the end of it")
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def export_clips(
@@ -168,7 +170,7 @@ def export_clips(
         OtherDatabase: there are clips, but not one conversation.
         NoAudioFound: there is something, but none of it has audio.
     """
-    with nobody_else_exports(settings, [event]):
+    with nobody_else_exports(settings):
         is_chronicle = database[CONVERSATIONS].estimated_document_count() > 0
         if is_chronicle:
             ensure_indexes(database)
@@ -204,7 +206,7 @@ def write_training_manifest(
         TooFewSamples: there are fewer clips than `min_samples`; the manifest is left as it was.
     """
     needed = settings.min_samples if min_samples is None else min_samples
-    with nobody_else_exports(settings, [event]):
+    with nobody_else_exports(settings):
         with open_index(index_path(settings), event.name) as index:
             lines = index.lines()
         if len(lines) < needed:

@@ -17,8 +17,6 @@ from event_detection_pipeline.clips.manifest import Clip, clip_line, parse_clip
 from event_detection_pipeline.clips.rejects import Reject, RejectReason
 from event_detection_pipeline.errors import PipelineError
 
-_LOCK_SECONDS = 60.0  # another event's export may be writing
-
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS items (
     event TEXT, key TEXT, fingerprint TEXT, PRIMARY KEY (event, key)
@@ -35,7 +33,7 @@ CREATE TABLE IF NOT EXISTS unnamed (audio TEXT PRIMARY KEY) WITHOUT ROWID;
 
 
 class BrokenIndex(PipelineError):
-    """The index cannot be read."""
+    """The index cannot be read, or not be written."""
 
 
 class ClipIndex:
@@ -148,24 +146,31 @@ def forget_conversation(path: Path, conversation_id: str) -> int:
 
 
 def _is_there(file: Path) -> bool:
-    """Clips are not flushed to the disk one by one: a power cut can leave empty files."""
+    """Clips are not flushed to the disk one by one: a power cut can leave files that are empty or full of zeros."""
     try:
-        return file.stat().st_size > 0
+        with file.open("rb", buffering=0) as opened:
+            return opened.read(4) == b"RIFF"
     except OSError:
         return False
 
 
 @contextmanager
 def open_index(path: Path, event: str) -> Iterator[ClipIndex]:
-    """Open the index, made if it is not there. Raises BrokenIndex."""
+    """Open the index, made if it is not there. One process at a time: SQLite waits for no lock while a file is set up.
+
+    Raises:
+        BrokenIndex.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(path, timeout=_LOCK_SECONDS)) as connection:
-        try:
+    try:
+        with closing(sqlite3.connect(path)) as connection:
             # With the write-ahead log a commit costs no wait for the disk; what a power cut takes is made again.
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute("PRAGMA secure_delete=ON")  # what is forgotten is not left in free pages
             connection.executescript(_SCHEMA)
-        except sqlite3.DatabaseError as error:
-            raise BrokenIndex(f"{path}: {error}; remove the file, and the next export makes all clips anew") from None
-        yield ClipIndex(connection, event)
+            yield ClipIndex(connection, event)
+    except sqlite3.OperationalError as error:  # locked, read-only, no room: the file itself is whole
+        raise BrokenIndex(f"{path}: {error}") from None
+    except sqlite3.DatabaseError as error:
+        raise BrokenIndex(f"{path}: {error}; remove the file, and the next export makes all clips anew") from None

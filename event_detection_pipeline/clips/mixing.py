@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from event_detection_pipeline.chronicle.audio import Samples, decode
+from event_detection_pipeline.chronicle.audio import Samples, UndecodableAudio, decode
 from event_detection_pipeline.clips.cutting import Outcome
 from event_detection_pipeline.clips.manifest import Clip, ClipWord
 from event_detection_pipeline.clips.recordings import Recording, list_recordings, path_of
-from event_detection_pipeline.clips.rejects import Reject, RejectReason
+from event_detection_pipeline.clips.rejects import Reject, RejectReason, SetAside
 from event_detection_pipeline.clips.text import join, pieces_of
 from event_detection_pipeline.clips.wav import keep_wav
 from event_detection_pipeline.config import SAMPLE_RATE, EventSettings, Settings
@@ -87,13 +87,13 @@ def mix_tasks(settings: Settings, event: EventSettings, backgrounds: Sequence[Cl
 
 
 def mix_clip(task: MixTask) -> Outcome:
-    """Make the mix and write its clip."""
+    """Make the mix and write its clip; set aside where a file cannot be read."""
     random = np.random.default_rng(int(_digest(task.key, task.seed)[:16], 16))
     try:
-        sound = decode(task.recording_path.read_bytes())
+        sound = _decoded(task.recording_path, "remove it and give the recording again")
         clip = _mixed(task, task.background, sound, random) if task.background else _alone(task, sound)
-    except OSError as error:
-        reject = Reject(RejectReason.NO_AUDIO, RECORDING, task.recording.name, detail=str(error))
+    except SetAside as error:
+        reject = Reject(error.reason, RECORDING, task.recording.name, detail=error.detail)
         return Outcome(task.key, RECORDING, task.fingerprint, (), (reject,))
     return Outcome(task.key, clip.source, task.fingerprint, (clip,), ())
 
@@ -145,6 +145,22 @@ def level_db(samples: Samples) -> float:
     return float(10 * np.log10(np.mean(samples.astype(np.float64) ** 2) + 1e-12))
 
 
+def _decoded(path: Path, remedy: str) -> Samples:
+    try:
+        return decode(path.read_bytes())
+    except (OSError, UndecodableAudio) as error:
+        raise SetAside(RejectReason.NO_AUDIO, f"{path}: {error}; {remedy}") from error
+
+
+def _background(path: Path) -> Samples:
+    try:
+        return _decoded(path, "the next export cuts it again")
+    except SetAside as error:
+        if isinstance(error.__cause__, UndecodableAudio):
+            path.unlink(missing_ok=True)  # of a file that is not there the index knows that it must be made
+        raise
+
+
 def _alone(task: MixTask, sound: Samples) -> Clip:
     """The recording as it is. Without the event nothing is said in it."""
     middle = sum(loudest(sound, _MAX_EVENT_SECONDS)) / 2 / SAMPLE_RATE
@@ -152,7 +168,7 @@ def _alone(task: MixTask, sound: Samples) -> Clip:
 
 
 def _mixed(task: MixTask, background: Clip, sound: Samples, random: np.random.Generator) -> Clip:
-    bed = decode(Path(background.audio).read_bytes())
+    bed = _background(Path(background.audio))
     first, last = loudest(sound, _MAX_EVENT_SECONDS)
     event = in_a_room(sound[first:last], random)
     gap, moment = _pause(background, (last - first) / SAMPLE_RATE, random)

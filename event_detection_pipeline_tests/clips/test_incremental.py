@@ -1,12 +1,20 @@
 """A second export makes what is new or changed, and nothing else."""
 
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pymongo.database import Database
 
-from event_detection_pipeline.clips.export import NoAudioFound, OtherDatabase, export_clips, write_training_manifest
+from event_detection_pipeline.clips.export import (
+    ClipReport,
+    NoAudioFound,
+    OtherDatabase,
+    export_clips,
+    index_path,
+    write_training_manifest,
+)
 from event_detection_pipeline.clips.index import BrokenIndex
 from event_detection_pipeline.config import EventSettings, Settings
 from event_detection_pipeline_tests.household import add_conversation, add_stash_entry
@@ -93,6 +101,30 @@ def test_an_export_that_was_stopped_goes_on_where_it_was(
         export_clips(database, settings, event, stop_after_two)
     report = export_clips(database, settings, event)
     assert (report.made, len(report.clips)) == (1, 3)
+
+
+def test_what_one_event_cuts_is_not_swept_away_by_another(
+    database: Mongo, settings: Settings, event: EventSettings, stash: list[str]
+):
+    doorbell = settings.event("doorbell")
+    others: list[Future[ClipReport]] = []
+    with ThreadPoolExecutor() as pool:
+
+        def export_the_other(done: int, _total: int) -> None:
+            if done == 1:
+                others.append(pool.submit(export_clips, database, settings, doorbell))
+                assert not wait(others, timeout=0.5).done
+
+        export_clips(database, settings, event, export_the_other)
+    assert others[0].result().made == 3
+
+
+def test_an_index_that_cannot_be_opened_is_not_to_be_removed(
+    database: Mongo, settings: Settings, event: EventSettings, stash: list[str]
+):
+    index_path(settings).mkdir(parents=True)
+    with pytest.raises(BrokenIndex, match=r"clips\.sqlite: unable to open database file$"):
+        export_clips(database, settings, event)
 
 
 def test_a_broken_index_says_what_to_do(database: Mongo, settings: Settings, event: EventSettings, stash: list[str]):

@@ -153,6 +153,41 @@ def test_rejected_flags_are_mixed_with_too(database: Mongo, settings: Settings, 
     assert {"training_stash", "mix", "recording"} == {clip.source for clip in clips}
 
 
+def test_a_file_that_a_power_cut_spoiled_is_named_and_stops_nothing(
+    database: Mongo, settings: Settings, event: EventSettings, chimes: Path, household: None
+):
+    add_recordings(settings, event, chimes / "0.wav")
+    few = with_clips(settings, mixes_per_recording=2)
+    before = export_clips(database, few, event)
+    clips = settings.audio_dir / "quiet-0.wav", settings.audio_dir / "quiet-1.wav"
+    for clip in clips:
+        clip.write_bytes(bytes(clip.stat().st_size))
+    assert export_clips(database, few, event).lines == before.lines
+    assert check_audio(before.clips).passed
+    (sound,) = (settings.recordings_dir / event.name).glob("*.wav")
+    sound.write_bytes(bytes(sound.stat().st_size))
+    report = export_clips(database, with_clips(few, seed=1), event)
+    assert report.rejects_by_reason == {"no_audio": 3}
+    assert all(reject.document_id == "0.wav" and str(sound) in reject.detail for reject in report.rejects)
+    assert {clip.source for clip in report.clips} == {"background"}
+
+
+def test_a_background_that_cannot_be_decoded_is_cut_again(
+    database: Mongo, settings: Settings, event: EventSettings, chimes: Path, household: None
+):
+    few = with_clips(settings, mixes_per_recording=2)
+    add_recordings(settings, event, chimes / "0.wav")
+    whole = export_clips(database, few, event)
+    for clip in settings.audio_dir.glob("quiet-*.wav"):
+        clip.write_bytes(b"RIFF" + bytes(1000))
+    for mix in settings.audio_dir.glob("recording_*.wav"):
+        mix.unlink()
+    report = export_clips(database, few, event)
+    assert report.rejects_by_reason == {"no_audio": 2}
+    assert all("quiet-" in reject.detail for reject in report.rejects)
+    assert set(export_clips(database, few, event).lines) >= {line for line in whole.lines if '"mix"' in line}
+
+
 def test_recordings_alone_are_enough_to_begin_with(
     database: Mongo, settings: Settings, event: EventSettings, chimes: Path
 ):
