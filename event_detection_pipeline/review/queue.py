@@ -51,15 +51,23 @@ class Queue:
         self._lock = Lock()
         self._refreshing = Lock()
 
-    def take(self, client: str, count: int, event: str | None = None) -> list[Card]:
-        """Up to `count` cards for this client: those it holds already, then the next ones; all leased for a minute."""
+    def take(self, client: str, count: int, event: str | None = None, current: Key | None = None) -> list[Card]:
+        """Up to `count` cards for this client: those it holds already, then the next ones; all leased for a minute.
+
+        Args:
+            current: the card in front of the person. While it waits and nobody else holds it, it is the first of
+                these, also where the queue has forgotten who held it.
+        """
         self._refresh()
         with self._lock:
             now = self._clock()
             self._leases = {key: lease for key, lease in self._leases.items() if lease.until > now}
+            if current and current in self._cards:
+                self._leases.setdefault(current, _Lease(client, now))
             own = [
                 self._cards[key] for key, lease in self._leases.items() if lease.client == client and key in self._cards
             ]
+            own.sort(key=lambda card: card.key != current)
             free = (card for key, card in self._cards.items() if key not in self._leases)
             wanted = (
                 card

@@ -93,11 +93,15 @@ class QueuePage(BaseModel):
 
 
 class Next(BaseModel):
-    """Asks for cards to look at; those that this client holds are among them, and stay its own for another minute."""
+    """Asks for cards to look at; those that this client holds are among them, and stay its own for another minute.
+
+    `current` is the card in front of the person: the first of them unless somebody else holds or has answered it.
+    """
 
     client: Client
     count: Annotated[int, Field(ge=1, le=50)] = 3
     event: Id | None = None
+    current: CardId | None = None
 
 
 class Cards(BaseModel):
@@ -173,10 +177,11 @@ def queue(
 def next_cards(request: Request, wanted: Next) -> Cards:
     """The next cards for this client. Nobody else gets them for a minute; asking again renews that."""
     service = service_of(request)
+    current = wanted.current and wanted.current.key
     while True:
         cards = [
             (card, load_content(service.database, card))
-            for card in service.queue.take(wanted.client, wanted.count, wanted.event)
+            for card in service.queue.take(wanted.client, wanted.count, wanted.event, current)
         ]
         gone = [card.key for card, content in cards if content is None]
         if not gone:

@@ -80,6 +80,14 @@ def test_an_answer_sent_again_changes_nothing(client: TestClient, database: Db):
     assert review_of(database, conversation, "sneeze")["history"] == []
 
 
+def test_the_card_in_front_of_a_person_comes_first_after_a_restart_of_the_server(client: TestClient, database: Db):
+    conversations = [add_flagged(database, event="sneeze", score=0.6 + i / 10) for i in range(3)]
+    current = {"conversation_id": conversations[2], "version_id": f"{conversations[2]}-v1", "event": "sneeze"}
+    taken = take(client, count=2, current=current)
+    assert [card["conversation_id"] for card in taken] == [conversations[2], conversations[0]]
+    assert [card["conversation_id"] for card in take(client, BEN, current=current)] == [conversations[1]]
+
+
 def test_undo_brings_the_card_back_to_who_took_it_back(client: TestClient, database: Db):
     conversation = add_flagged(database, event="sneeze")
     card = take(client)[0]
