@@ -127,7 +127,7 @@ def ticks(uri: str, name: str, data_dir: Path, newest: str) -> dict[str, tuple[f
         "conversation_sensor": timed(lambda: arrivals(database, after=newest, limit=ARRIVALS)),
         "find_work": timed(lambda: _find_work(database)),
         "export_increment": timed(lambda: _export(database, settings)),
-        "review_metrics": timed(lambda: review_metrics(database, 0.95)),
+        "review_metrics": timed(lambda: review_metrics(database, [EVENT.name], 0.95)),
         "review_queue": timed(lambda: find_cards(database, [EVENT.name])),
     }
     database.client.close()

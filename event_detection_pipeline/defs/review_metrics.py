@@ -43,7 +43,7 @@ def review_metrics(
     adapters = store.open()
     promoted = [str(version) for event in values.events if (version := adapters.promoted(event.name))]
     with mongo.for_step(context) as database:
-        rows = measure(database, values.evaluation.confidence)
+        rows = measure(database, [event.name for event in values.events], values.evaluation.confidence)
         drifts = {name: find_drift(answers_to(database, name), values.review.drift_answers) for name in promoted}
     best_first = leaderboard(rows)
     parquet, csv = write_tables(rows, values.metrics_dir)

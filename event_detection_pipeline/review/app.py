@@ -74,7 +74,7 @@ def create_app(database: Database[dict[str, Any]], settings: Settings, *, token:
             CORSMiddleware,
             allow_origins=origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Content-Type", "Range"],
+            allow_headers=["Authorization", "Content-Type", "Range"],
         )
     return app
 

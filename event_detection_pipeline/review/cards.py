@@ -1,9 +1,11 @@
 """Cards: one event of one flagged version that waits for a person's answer, and all that is shown of it."""
 
+import math
+import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from pymongo.database import Database
@@ -12,12 +14,14 @@ from event_detection_pipeline.chronicle.chunks import chunk_headers
 from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, EVENT_SCANS
 from event_detection_pipeline.chronicle.documents import Document, TranscriptVersion, parse_date
 from event_detection_pipeline.chronicle.queries import get_conversation
-from event_detection_pipeline.review.flagged import EVERYBODY, number_or_zero
+from event_detection_pipeline.review.flagged import EVERYBODY, is_active, number_or_zero
 from event_detection_pipeline.review.reviews import reviews_of
 from event_detection_pipeline.scan.pending import ANSWERS
 
 _WORDS_SHOWN_SECONDS = 45.0  # before and after the event; a two-hour transcript has 15 000 words
 _BATCH = 500
+_EVERYTHING_SECONDS = 3600.0
+_KEY_FIELDS = {"conversation_id": 1, "version_id": 1, "event": 1}
 
 
 class Key(NamedTuple):
@@ -71,39 +75,85 @@ def ensure_card_indexes(database: Database[dict[str, Any]]) -> None:
     database[EVENT_REVIEWS].create_index("reviewed_at")
 
 
-def find_cards(database: Database[dict[str, Any]], configured: Sequence[str], of: Document = EVERYBODY) -> list[Card]:
-    """Every event of every active flagged version that waits for an answer, in no order.
+def find_cards(
+    database: Database[dict[str, Any]],
+    configured: Sequence[str],
+    of: Document = EVERYBODY,
+    *,
+    also: Collection[str] = (),
+) -> list[Card]:
+    """Every event of every active version that waits for an answer, in no order, at the cost of what is flagged now.
 
-    A flag that Chronicle overwrote is set again: `event_scans` knows that it was there.
+    Looks at the flagged conversations, and at `also`: there a flag that Chronicle overwrote is set again, which
+    `event_scans` knows of.
 
     Args:
         configured: names of the configured events; the first stands in where no scan says what was heard.
         of: which conversations, as a query; such as those of one user.
+        also: ids of conversations in which something may wait though their flag doesn't say so.
     """
-    answered = {
-        Key(review["conversation_id"], review["version_id"], review["event"])
-        for review in database[EVENT_REVIEWS].find({"answer": {"$ne": None}}, {"history": 0, "transcript": 0})
-    }
-    answered_versions = {key[:2] for key in answered}
-    scans: defaultdict[tuple[str, str], list[Document]] = defaultdict(list)
-    for scan in database[EVENT_SCANS].find({"flagged": True}):
-        if Key(scan["conversation_id"], scan["version_id"], scan["event"]) not in answered:
-            scans[scan["conversation_id"], scan["version_id"]].append(scan)
+    versions = list(_active_versions(database, {"transcript_versions.maybe_anomaly": True, **of}))
+    unseen = sorted(set(also) - {version.id[0] for version in versions})
+    for start in range(0, len(unseen), _BATCH):
+        of_batch = {"conversation_id": {"$in": unseen[start : start + _BATCH]}, **of}
+        versions += _active_versions(database, of_batch)
     cards: list[Card] = []
-    seen: set[str] = set()
-    for version in _active_versions(database, {"transcript_versions.maybe_anomaly": True, **of}):
-        seen.add(version.id[0])
-        if version.id in scans:
-            cards += [card_of(Key(*version.id, scan["event"]), scan, version.recorded_at) for scan in scans[version.id]]
-        elif version.flag is True and version.id not in answered_versions:
-            cards.append(card_of(Key(*version.id, configured[0]), {}, version.recorded_at))
-    for version in _active_versions_of(database, {conversation_id for conversation_id, _ in scans} - seen, of):
-        if version.id not in scans or (version.flag in ANSWERS and version.id not in answered_versions):
-            continue
-        if version.flag not in ANSWERS:
-            _flag_again(database, version)
-        cards += [card_of(Key(*version.id, scan["event"]), scan, version.recorded_at) for scan in scans[version.id]]
+    for start in range(0, len(versions), _BATCH):
+        cards += _cards_of(database, versions[start : start + _BATCH], configured)
     return cards
+
+
+def find_unanswered(database: Database[dict[str, Any]]) -> set[str]:
+    """The conversations in which a scan flagged something that nobody has answered, whatever their flag says.
+
+    Reads the keys of all flags and answers there ever were.
+    """
+    answered = {key_of(review) for review in database[EVENT_REVIEWS].find({"answer": {"$ne": None}}, _KEY_FIELDS)}
+    flagged = database[EVENT_SCANS].find({"flagged": True}, _KEY_FIELDS)
+    return {scan["conversation_id"] for scan in flagged if key_of(scan) not in answered}
+
+
+class CardFinder:
+    """Finds the cards again and again, at the cost of what waits and of what was answered in the last hour.
+
+    What waits while its flag doesn't say so was a card in the last look (Chronicle overwrote the flag, or one of two
+    events was accepted), or was answered since (an answer was taken back). Anything else is found within the hour.
+
+    Args:
+        configured, of: as for `find_cards`.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        database: Database[dict[str, Any]],
+        configured: Sequence[str],
+        of: Document = EVERYBODY,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database, self._configured, self._of, self._clock = database, configured, of, clock
+        self._shown: set[str] = set()
+        self._everything = -math.inf  # when all was looked at
+        self._answered_since = datetime.now(UTC)
+
+    def __call__(self) -> list[Card]:
+        began, now = self._clock(), datetime.now(UTC)
+        everything = began - self._everything >= _EVERYTHING_SECONDS
+        if everything:
+            also = find_unanswered(self._database)
+        else:
+            since = {"reviewed_at": {"$gte": self._answered_since}}
+            also = self._shown.union(self._database[EVENT_REVIEWS].distinct("conversation_id", since))
+        cards = find_cards(self._database, self._configured, self._of, also=also)
+        self._shown = {card.key.conversation_id for card in cards}
+        if everything:
+            self._everything, self._answered_since = began, now
+        return cards
+
+
+def key_of(document: Document) -> Key:
+    """The key in a scan or a review."""
+    return Key(document["conversation_id"], document["version_id"], document["event"])
 
 
 def card_of(key: Key, scan: Document, recorded_at: datetime | None) -> Card:
@@ -118,7 +168,7 @@ def load_content(database: Database[dict[str, Any]], card: Card) -> Content | No
     version = conversation.version(version_id) if conversation else None
     if conversation is None or version is None or conversation.deleted:
         return None
-    if conversation.active_version_id not in (None, version_id):
+    if not is_active(version_id, conversation.active_version_id):
         return None
     answers = {r["event"] for r in reviews_of(database, conversation_id, version_id) if r.get("answer")}
     if event in answers or (version.maybe_anomaly in ANSWERS and not answers):
@@ -138,12 +188,28 @@ class _ActiveVersion:
     recorded_at: datetime | None
 
 
-def _active_versions_of(
-    database: Database[dict[str, Any]], conversation_ids: set[str], of: Document
-) -> Iterator[_ActiveVersion]:
-    ids = sorted(conversation_ids)
-    for start in range(0, len(ids), _BATCH):
-        yield from _active_versions(database, {"conversation_id": {"$in": ids[start : start + _BATCH]}, **of})
+def _cards_of(
+    database: Database[dict[str, Any]], versions: Sequence[_ActiveVersion], configured: Sequence[str]
+) -> Iterator[Card]:
+    of_these = {"conversation_id": {"$in": [version.id[0] for version in versions]}}
+    reviews = database[EVENT_REVIEWS].find(of_these | {"answer": {"$ne": None}}, _KEY_FIELDS)
+    answered = {key_of(review) for review in reviews}
+    answered_versions = {key[:2] for key in answered}
+    scans: defaultdict[tuple[str, str], list[Document]] = defaultdict(list)
+    for scan in database[EVENT_SCANS].find(of_these | {"flagged": True}):
+        if key_of(scan) not in answered:
+            scans[scan["conversation_id"], scan["version_id"]].append(scan)
+    for version in versions:
+        waiting = scans[version.id]
+        if version.id not in answered_versions:
+            if version.flag in ANSWERS:  # somebody answered in Chronicle itself
+                continue
+            if version.flag is True and not waiting:
+                waiting = [{"event": configured[0]}]
+        if waiting and version.flag not in (True, *ANSWERS):
+            _flag_again(database, version)
+        for scan in waiting:
+            yield card_of(Key(*version.id, scan["event"]), scan, version.recorded_at)
 
 
 def _active_versions(database: Database[dict[str, Any]], query: Document) -> Iterator[_ActiveVersion]:
@@ -162,7 +228,7 @@ def _active_versions(database: Database[dict[str, Any]], query: Document) -> Ite
         active, recorded_at = document.get("active_transcript_version"), parse_date(document.get("created_at"))
         for version in versions:
             version_id = version.get("version_id") if isinstance(version, Mapping) else None
-            if isinstance(version_id, str) and active in (None, version_id):
+            if isinstance(version_id, str) and is_active(version_id, active):
                 yield _ActiveVersion((conversation_id, version_id), version.get("maybe_anomaly"), recorded_at)
 
 

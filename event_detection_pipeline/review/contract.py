@@ -18,6 +18,7 @@ from event_detection_pipeline.review.cards import Key
 from event_detection_pipeline.review.flagged import iter_flagged
 from event_detection_pipeline.review.reviews import Answer, Said
 from event_detection_pipeline.review.service import Service, service_of
+from event_detection_pipeline.scan.pending import ANSWERS
 
 logger = logging.getLogger(__name__)
 
@@ -111,12 +112,23 @@ def reject(request: Request, swipe: Swipe) -> Rejected:
 def audio(request: Request, version_id: Id) -> Response:
     """The whole conversation of a transcript version; any byte range of it."""
     service = service_of(request)
-    query = {"transcript_versions.version_id": version_id, "deleted": {"$ne": True}, **service.of}
-    found = service.database[CONVERSATIONS].find_one(query, {"conversation_id": 1})
-    if found is None or not isinstance(found.get("conversation_id"), str):
+    conversation_id = _conversation_of(service, version_id)
+    if conversation_id is None:
         raise HTTPException(404, f"Transcript version {version_id} not found")
-    file = open_audio(service, found["conversation_id"])
+    file = open_audio(service, conversation_id)
     return wav_response(request, file, f"attachment; filename=audio_{re.sub(r'[^A-Za-z0-9._-]', '_', version_id)}.wav")
+
+
+def _conversation_of(service: Service, version_id: str) -> str | None:
+    """The conversation of a version. Versions have no index, flags have one: first among what waits, then what was
+    answered, then everything."""
+    of_version = {"transcript_versions.version_id": version_id, "deleted": {"$ne": True}, **service.of}
+    flags = "transcript_versions.maybe_anomaly"
+    for among in ({flags: True}, {flags: {"$in": list(ANSWERS)}}, {}):
+        found = service.database[CONVERSATIONS].find_one(of_version | among, {"conversation_id": 1})
+        if found and isinstance(found.get("conversation_id"), str):
+            return found["conversation_id"]
+    return None
 
 
 def open_audio(service: Service, conversation_id: str, start: float = 0.0, end: float | None = None) -> WavFile:

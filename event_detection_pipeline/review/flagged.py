@@ -11,7 +11,7 @@ from pymongo.database import Database
 from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, EVENT_SCANS
 from event_detection_pipeline.chronicle.documents import Conversation, Document, TranscriptVersion, parse_conversation
 from event_detection_pipeline.errors import PipelineError
-from event_detection_pipeline.review.answers import settle, verdict_of
+from event_detection_pipeline.review.answers import ConversationNotFound, VersionNotFound, settle, verdict_of
 
 logger = logging.getLogger(__name__)
 
@@ -63,10 +63,14 @@ def iter_flagged(
             logger.warning("left out of the list: %s", error)
             continue
         for version in conversation.versions:
-            # Where Chronicle names no active version, each of them may be it.
-            active = conversation.active_version_id in (None, version.version_id)
+            active = is_active(version.version_id, conversation.active_version_id)
             if version.maybe_anomaly is True and (active or all_versions) and _waits(database, conversation, version):
                 yield _flagged(document, conversation, version)
+
+
+def is_active(version_id: str, named: object) -> bool:
+    """Whether a version is the one that Chronicle shows, `named` as the active one; where none is, each may be it."""
+    return not isinstance(named, str) or named.strip() in ("", version_id.strip())
 
 
 def _waits(database: Database[dict[str, Any]], conversation: Conversation, version: TranscriptVersion) -> bool:
@@ -78,7 +82,10 @@ def _waits(database: Database[dict[str, Any]], conversation: Conversation, versi
     flagged = [scan["event"] for scan in database[EVENT_SCANS].find(of_version | {"flagged": True}, {"event": 1})]
     if verdict_of(reviews, flagged) is True:
         return True
-    settle(database, conversation.conversation_id, version.version_id, copy_audio=False)
+    try:
+        settle(database, conversation.conversation_id, version.version_id, copy_audio=False)
+    except (ConversationNotFound, VersionNotFound):
+        logger.info("version %s went away while it was listed", version.version_id)
     return False
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,8 @@ from pymongo.database import Database
 
 from event_detection_pipeline.adapters.metrics import Estimate, proportion
 from event_detection_pipeline.chronicle.database import EVENT_REVIEWS, EVENT_SCANS
-from event_detection_pipeline.chronicle.documents import Document, parse_date
+from event_detection_pipeline.chronicle.documents import parse_date
+from event_detection_pipeline.review.cards import find_cards, find_unanswered, key_of
 
 NO_ADAPTER = "none"  # flagged by another program: no scan says which adapter heard it
 
@@ -23,7 +24,8 @@ class ReviewMetrics:
     Attributes:
         adapter: such as sneeze_v3, or "none".
         week: ISO week of the flags, such as 2025-W09 (UTC); None for all weeks together.
-        popups: flags shown or waiting to be shown; `accepted`, `rejected` and `pending` add up to it.
+        popups: flags that were answered or can be. What was deleted or transcribed anew before anybody answered is not
+            among them; `accepted`, `rejected` and `pending` add up to it.
         oldest_pending_days: age of the flag that has waited longest, None where none waits.
         false_positive_rate: rejected / reviewed, with Wilson's interval.
         true_positive_rate: accepted / reviewed (precision among the reviewed), with Wilson's interval.
@@ -61,15 +63,16 @@ class _Popup:
         return self.flagged == (self.answer == "accepted")
 
 
-def review_metrics(database: Database[dict[str, Any]], confidence: float) -> list[ReviewMetrics]:
+def review_metrics(database: Database[dict[str, Any]], events: Sequence[str], confidence: float) -> list[ReviewMetrics]:
     """One row for each adapter over all weeks, then one for each of its weeks, oldest first.
 
     Args:
+        events: names of the configured events; the first stands in where no scan says what was heard.
         confidence: of the intervals, such as 0.95.
     """
     now = datetime.now(UTC)
     groups: defaultdict[tuple[str, str, str], list[_Popup]] = defaultdict(list)
-    for popup in _popups(database):
+    for popup in _popups(database, events):
         groups[popup.event, popup.adapter, ""].append(popup)
         if popup.at:
             groups[popup.event, popup.adapter, iso_week(popup.at)].append(popup)
@@ -93,28 +96,24 @@ def iso_week(moment: datetime) -> str:
     return f"{year}-W{week:02}"
 
 
-def _popups(database: Database[dict[str, Any]]) -> Iterable[_Popup]:
-    """Every flag of a scan with its answer, and every answer to a flag that no scan set.
+def _popups(database: Database[dict[str, Any]], events: Sequence[str]) -> Iterator[_Popup]:
+    """Every answer, and every flag that waits for one.
 
     An answer keeps the adapter whose score the person saw, also when a later scan has replaced that score.
     """
-    reviews = {
-        _key(review): review for review in database[EVENT_REVIEWS].find({"answer": {"$ne": None}}, {"history": 0})
-    }
-    scanned_at: dict[tuple[str, str, str], datetime | None] = {}
-    for scan in database[EVENT_SCANS].find({"flagged": True}):
-        scanned_at[_key(scan)] = parse_date(scan.get("scanned_at"))
-        if _key(scan) not in reviews:
-            yield _Popup(str(scan["event"]), str(scan.get("adapter") or NO_ADAPTER), scanned_at[_key(scan)])
+    cards = find_cards(database, events, also=find_unanswered(database))
+    unused = {"history": 0, "transcript": 0}
+    reviews = {key_of(review): review for review in database[EVENT_REVIEWS].find({"answer": {"$ne": None}}, unused)}
+    scans = database[EVENT_SCANS].find({"flagged": True}, {"times": 0})
+    scanned_at = {key_of(scan): parse_date(scan.get("scanned_at")) for scan in scans}
+    for card in cards:
+        if card.key not in reviews:  # answered just now
+            yield _Popup(card.key.event, card.adapter or NO_ADAPTER, scanned_at.get(card.key))
     for key, review in reviews.items():
         at = scanned_at.get(key) or parse_date(review.get("reviewed_at"))
         score, threshold = review.get("score"), review.get("threshold")
         flagged = score is None or threshold is None or score >= threshold
-        yield _Popup(str(review["event"]), str(review.get("adapter") or NO_ADAPTER), at, review["answer"], flagged)
-
-
-def _key(document: Document) -> tuple[str, str, str]:
-    return document["conversation_id"], document["version_id"], document["event"]
+        yield _Popup(key.event, str(review.get("adapter") or NO_ADAPTER), at, review["answer"], flagged)
 
 
 def _row(event: str, adapter: str, week: str, popups: list[_Popup], confidence: float, now: datetime) -> ReviewMetrics:

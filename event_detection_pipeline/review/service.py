@@ -10,7 +10,7 @@ from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_SCA
 from event_detection_pipeline.chronicle.documents import Document, parse_date
 from event_detection_pipeline.config import Settings
 from event_detection_pipeline.review.audio import WavFiles
-from event_detection_pipeline.review.cards import Card, Key, card_of, find_cards
+from event_detection_pipeline.review.cards import Card, CardFinder, Key, card_of
 from event_detection_pipeline.review.flagged import EVERYBODY
 from event_detection_pipeline.review.queue import Queue
 
@@ -27,7 +27,7 @@ class Service:
     def __post_init__(self) -> None:
         object.__setattr__(self, "audio", WavFiles(self.database))
         order = self.settings.review.order
-        object.__setattr__(self, "queue", Queue(lambda: find_cards(self.database, self.events, self.of), order))
+        object.__setattr__(self, "queue", Queue(CardFinder(self.database, self.events, self.of), order))
 
     @property
     def events(self) -> list[str]:

@@ -3,18 +3,21 @@
 import base64
 import io
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from pymongo import MongoClient
 from pymongo.database import Database
+from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from event_detection_pipeline.chronicle.database import connect
 from event_detection_pipeline.config import Settings
 from event_detection_pipeline.review.app import create_app
+from event_detection_pipeline.review.flagged import iter_flagged
 from event_detection_pipeline_tests.household import add_conversation
 from event_detection_pipeline_tests.review.flags import add_flagged, review_of, version_of
 from event_detection_pipeline_tests.sounds import encode, tone
@@ -130,6 +133,16 @@ def test_only_the_active_version_is_listed_unless_asked(client: TestClient, data
     assert listed(client) == [conversation]
 
 
+@pytest.mark.parametrize("named", [None, "", " ", ["another"], "another"])
+def test_list_and_queue_agree_on_which_version_is_active(client: TestClient, database: Db, named: object):
+    conversation = add_flagged(database)
+    database["conversations"].update_one({}, {"$set": {"active_transcript_version": named}})
+    expected = [] if named == "another" else [conversation]
+    assert listed(client) == expected
+    cards = client.post(f"{API}/v2/next", json={"client": "a-browser"}).json()["cards"]
+    assert [card["conversation_id"] for card in cards] == expected
+
+
 def test_accept_answers_as_chronicle_does(client: TestClient, database: Db):
     conversation = add_flagged(database)
     response = client.post(f"{API}/accept", json=swipe(conversation, reason=None, timestamp=1740787200.0))
@@ -185,6 +198,31 @@ def test_a_flag_that_chronicle_overwrote_is_set_again(client: TestClient, databa
     database["conversations"].update_one({}, {"$set": {"transcript_versions.0.maybe_anomaly": True}})
     assert listed(client) == []
     assert version_of(database, conversation)["maybe_anomaly"] == "verified"
+
+
+def test_a_version_that_goes_away_while_it_is_listed_is_left_out(client: TestClient, database: Db, mongodb_uri: str):
+    lost, waiting = add_flagged(database), add_flagged(database)
+    client.post(f"{API}/accept", json=swipe(lost))
+    of_lost = {"conversation_id": lost}
+    database["conversations"].update_one(of_lost, {"$set": {"transcript_versions.0.maybe_anomaly": True}})
+    removed = RemovedMeanwhile(lambda: database["conversations"].delete_one(of_lost))
+    with MongoClient[dict[str, Any]](mongodb_uri, event_listeners=[removed], tz_aware=True) as reading:
+        assert [one.conversation_id for one in iter_flagged(reading[database.name])] == [waiting]
+
+
+class RemovedMeanwhile(CommandListener):
+    """Chronicle removes something between the list of what is flagged and the look at the answers."""
+
+    def __init__(self, remove: Callable[[], object]) -> None:
+        self._remove = remove
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if event.command.get("find") == "event_reviews":
+            self._remove()
+
+    def succeeded(self, event: object) -> None: ...
+
+    def failed(self, event: object) -> None: ...
 
 
 def test_an_answer_says_who_gave_it(client: TestClient, database: Db):
@@ -244,6 +282,34 @@ def test_a_range_beyond_the_audio_is_refused_and_a_strange_one_ignored(client: T
         assert client.get(url, headers={"Range": ignored}).status_code == 200
     stale = client.get(url, headers={"Range": "bytes=0-9", "If-Range": '"another"'})
     assert stale.status_code == 200
+
+
+@pytest.mark.parametrize("flag", [True, "verified", "rejected", False, None])
+def test_audio_of_what_was_flagged_is_found_by_the_flags_index(database: Db, mongodb_uri: str, flag: object):
+    conversation = add_flagged(database)
+    database["conversations"].update_one({}, {"$set": {"transcript_versions.0.maybe_anomaly": flag}})
+    filters = Filters("conversations")
+    with MongoClient[dict[str, Any]](mongodb_uri, event_listeners=[filters], tz_aware=True) as watched:
+        client = TestClient(create_app(watched[database.name], Settings()), base_url="http://127.0.0.1:8710")
+        assert client.get(f"{API}/audio/{conversation}-v1").status_code == 200
+    without_index = [one for one in filters.sent if "transcript_versions.maybe_anomaly" not in one]
+    assert bool(without_index) == (flag in (False, None))
+
+
+class Filters(CommandListener):
+    """What a client looks for in a collection."""
+
+    def __init__(self, collection: str) -> None:
+        self._collection = collection
+        self.sent: list[dict[str, Any]] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if event.command.get("find") == self._collection:
+            self.sent.append(event.command["filter"])
+
+    def succeeded(self, event: object) -> None: ...
+
+    def failed(self, event: object) -> None: ...
 
 
 def test_audio_that_is_not_there_is_not_found(client: TestClient, database: Db):

@@ -9,6 +9,7 @@ import pytest
 from pymongo.database import Database
 
 from event_detection_pipeline.review.answers import record, withdraw
+from event_detection_pipeline.review.cards import find_cards
 from event_detection_pipeline.review.drift import answers_to, find_drift
 from event_detection_pipeline.review.metrics import iso_week, leaderboard, review_metrics
 from event_detection_pipeline.review.plots import false_positives_by_week
@@ -33,7 +34,7 @@ def test_rates_are_shares_of_what_was_reviewed(database: Db):
     answers: list[Said | None] = ["rejected", "accepted", "accepted", "accepted", None, None]
     for answer in answers:
         flag_and_answer(database, answer, adapter="event_v2")
-    overall, week = review_metrics(database, 0.95)
+    overall, week = review_metrics(database, ["event"], 0.95)
     assert (overall.adapter, overall.week, week.week) == ("event_v2", None, "2025-W09")
     assert (overall.popups, overall.accepted, overall.rejected, overall.pending) == (6, 3, 1, 2)
     assert overall.false_positive_rate.value == 0.25
@@ -50,7 +51,7 @@ def test_accuracy_is_the_share_of_right_decisions_among_the_reviewed(database: D
     quiet = add_flagged(database, chunks=[], score=0.2)
     answer = Answer(quiet, f"{quiet}-v1", "rejected", "ada")
     record(database, answer, configured=["event"], copy_audio=False)
-    row = review_metrics(database, 0.95)[0]
+    row = review_metrics(database, ["event"], 0.95)[0]
     assert row.accuracy.value == pytest.approx(2 / 3)
     assert row.true_positive_rate.value == pytest.approx(1 / 3)
 
@@ -62,13 +63,13 @@ def test_the_leaderboard_is_not_won_by_luck(database: Db):
         for _ in range(accepted):
             flag_and_answer(database, "accepted", adapter=adapter)
     flag_and_answer(database, None, adapter="event_v4")
-    board = leaderboard(review_metrics(database, 0.95))
+    board = leaderboard(review_metrics(database, ["event"], 0.95))
     assert [row.adapter for row in board] == ["event_v2", "event_v1", "event_v3", "event_v4"]
 
 
 def test_the_figures_are_read_by_pandas(database: Db, tmp_path: Path):
     flag_and_answer(database, "rejected", adapter="event_v2")
-    rows = review_metrics(database, 0.95)
+    rows = review_metrics(database, ["event"], 0.95)
     parquet, csv = write_tables(rows, tmp_path)
     for frame in (pd.read_parquet(parquet), pd.read_csv(csv)):
         assert list(frame["adapter"]) == ["event_v2", "event_v2"]
@@ -81,10 +82,10 @@ def test_the_figures_are_read_by_pandas(database: Db, tmp_path: Path):
 
 def test_weeks_without_answers_draw_nothing(database: Db):
     flag_and_answer(database, None)
-    figure = false_positives_by_week(review_metrics(database, 0.95))
+    figure = false_positives_by_week(review_metrics(database, ["event"], 0.95))
     assert figure.axes[0].get_legend() is None
     flag_and_answer(database, "accepted", adapter="event_v2")
-    figure = false_positives_by_week(review_metrics(database, 0.95))
+    figure = false_positives_by_week(review_metrics(database, ["event"], 0.95))
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["2025-W09"]
 
 
@@ -114,7 +115,8 @@ def test_each_adapter_and_week_is_counted_by_itself(database: Db):
     flag_and_answer(database, "rejected", adapter="event_v1", scanned_at=day + timedelta(days=7))
     flag_and_answer(database, None, adapter="event_v2", scanned_at=day)
     rows = {
-        (row.adapter, row.week): (row.accepted, row.rejected, row.pending) for row in review_metrics(database, 0.95)
+        (row.adapter, row.week): (row.accepted, row.rejected, row.pending)
+        for row in review_metrics(database, ["event"], 0.95)
     }
     assert rows == {
         ("event_v1", None): (1, 1, 0),
@@ -128,7 +130,7 @@ def test_each_adapter_and_week_is_counted_by_itself(database: Db):
 def test_an_answer_counts_for_the_adapter_that_the_person_heard(database: Db):
     conversation = flag_and_answer(database, "rejected", adapter="event_v1")
     database["event_scans"].update_one({"conversation_id": conversation}, {"$set": {"adapter": "event_v2"}})
-    assert {row.adapter for row in review_metrics(database, 0.95)} == {"event_v1"}
+    assert {row.adapter for row in review_metrics(database, ["event"], 0.95)} == {"event_v1"}
 
 
 def test_an_answer_after_one_that_was_taken_back_counts_for_the_adapter_that_flagged_since(database: Db):
@@ -137,25 +139,41 @@ def test_an_answer_after_one_that_was_taken_back_counts_for_the_adapter_that_fla
     withdraw(database, conversation, version, "event", revision=1, reviewer="ada")
     write_results(database, [VersionScore(conversation, version, "event", "event_v2", 0.99, 0.7, 2.0)])
     record(database, Answer(conversation, version, "rejected", "ada"), configured=["event"], copy_audio=False)
-    assert {(row.adapter, row.rejected) for row in review_metrics(database, 0.95)} == {("event_v2", 1)}
+    assert {(row.adapter, row.rejected) for row in review_metrics(database, ["event"], 0.95)} == {("event_v2", 1)}
 
 
 def test_a_flag_that_no_scan_set_counts_without_an_adapter(database: Db):
     flag_and_answer(database, "accepted", event=None)
-    row = review_metrics(database, 0.95)[0]
+    row = review_metrics(database, ["event"], 0.95)[0]
     assert (row.adapter, row.popups, row.accepted) == ("none", 1, 1)
+
+
+def test_what_nobody_can_answer_any_more_is_not_pending(database: Db):
+    flags = [flag_and_answer(database, None) for _ in range(5)]
+    waiting, deleted, anew, elsewhere, gone = ({"conversation_id": id_} for id_ in flags)
+    database["conversations"].update_one(deleted, {"$set": {"deleted": True}})
+    database["conversations"].update_one(anew, {"$set": {"active_transcript_version": "another"}})
+    verified = {"transcript_versions.0.maybe_anomaly": "verified"}
+    database["conversations"].update_one(elsewhere, {"$set": verified})
+    database["conversations"].delete_one(gone)
+    shown = {card.key.conversation_id for card in find_cards(database, ["event"], also=flags)}
+    assert shown == set(waiting.values())
+    row = review_metrics(database, ["event"], 0.95)[0]
+    assert (row.popups, row.pending) == (1, 1)
+    database["conversations"].update_one(waiting, {"$set": {"deleted": True}})
+    assert review_metrics(database, ["event"], 0.95) == []
 
 
 def test_an_answer_taken_back_is_pending_again(database: Db):
     conversation = flag_and_answer(database, "rejected")
     withdraw(database, conversation, f"{conversation}-v1", "event", revision=1, reviewer="ada")
-    row = review_metrics(database, 0.95)[0]
+    row = review_metrics(database, ["event"], 0.95)[0]
     assert (row.pending, row.rejected, row.false_positive_rate.value) == (1, 0, None)
     assert row.oldest_pending_days is not None and row.oldest_pending_days > 1
 
 
 def test_nothing_flagged_gives_no_rows(database: Db):
-    assert review_metrics(database, 0.95) == []
+    assert review_metrics(database, ["event"], 0.95) == []
 
 
 @pytest.mark.parametrize(

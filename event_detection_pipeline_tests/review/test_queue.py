@@ -1,17 +1,12 @@
 """The queue: nobody gets a card that somebody else is looking at, and nothing is lost."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pymongo.database import Database
 
-from event_detection_pipeline.review.cards import Card, Key, find_cards, load_content
+from event_detection_pipeline.review.cards import Card, Key
 from event_detection_pipeline.review.queue import LEASE_SECONDS, Queue
-from event_detection_pipeline_tests.review.flags import add_flagged, add_scan, version_of
-
-Db = Database[dict[str, Any]]
 
 
 class Clock:
@@ -135,46 +130,3 @@ def test_at_no_moment_do_two_people_hold_one_card(steps: list[tuple[str, str, in
         if what == "skip" and mine:
             queue.skip(client, mine[0])
             del held[mine[0]]
-
-
-def test_cards_are_the_unanswered_flags_of_active_versions(database: Db):
-    waiting = add_flagged(database, score=0.7)
-    unscanned = add_flagged(database, event=None)
-    add_flagged(database, deleted=True)
-    add_flagged(database, active_transcript_version="another")
-    verified = add_flagged(database)
-    database["conversations"].update_one(
-        {"conversation_id": verified}, {"$set": {"transcript_versions.0.maybe_anomaly": "verified"}}
-    )
-    found = {found.key.conversation_id: found for found in find_cards(database, ["event"])}
-    assert set(found) == {waiting, unscanned}
-    assert (found[waiting].score, found[waiting].adapter) == (0.7, "event_v1")
-    assert (found[unscanned].key.event, found[unscanned].score) == ("event", None)
-
-
-def test_a_flag_that_chronicle_overwrote_is_a_card_and_is_set_again(database: Db):
-    lost = add_flagged(database)
-    database["conversations"].update_one({}, {"$set": {"transcript_versions.0.maybe_anomaly": None}})
-    assert [found.key.conversation_id for found in find_cards(database, ["event"])] == [lost]
-    assert version_of(database, lost)["maybe_anomaly"] is True
-
-
-def test_the_second_event_of_a_version_still_waits_after_the_first_is_accepted(database: Db):
-    conversation = add_flagged(database, event="sneeze")
-    add_scan(database, conversation, event="doorbell")
-    review = {"conversation_id": conversation, "version_id": f"{conversation}-v1", "event": "sneeze"}
-    database["event_reviews"].insert_one(review | {"answer": "accepted"})
-    database["conversations"].update_one({}, {"$set": {"transcript_versions.0.maybe_anomaly": "verified"}})
-    [waiting] = find_cards(database, ["sneeze", "doorbell"])
-    assert waiting.key.event == "doorbell"
-    assert load_content(database, waiting) is not None
-
-
-def test_a_card_shows_the_words_around_the_event(database: Db):
-    words = [{"word": f"w{i}", "start": float(i), "end": i + 0.5} for i in range(200)] + [{"word": "untimed"}]
-    add_flagged(database, words=words, time=100.0, transcript="long", title="Dinner")
-    [found] = find_cards(database, ["event"])
-    content = load_content(database, found)
-    assert content is not None
-    assert (content.words[0].text, content.words[-1].text) == ("w55", "w145")
-    assert (content.title, content.transcript, content.duration) == ("Dinner", "long", 5.0)

@@ -115,6 +115,19 @@ def test_a_listed_origin_may_use_the_api(database: Db):
         assert "access-control-allow-origin" not in other.headers
 
 
+def test_a_page_of_a_listed_origin_comes_in_with_the_token(database: Db):
+    origin = "http://chronicle.local:5173"
+    settings = Settings(review=ReviewSettings(allowed_origins=(origin,)))
+    with TestClient(create_app(database, settings, token=TOKEN), base_url="http://10.0.0.5:8710") as client:
+        asked = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+        allowed = client.options(
+            f"{API}/events", headers=asked | {"Access-Control-Request-Headers": "authorization,content-type"}
+        )
+        assert allowed.status_code == 200
+        answer = client.get(f"{API}/events", headers={"Origin": origin, "Authorization": f"Bearer {TOKEN}"})
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, origin)
+
+
 def test_a_request_too_large_is_refused_with_or_without_its_length(local: TestClient):
     huge = b'{"reason": "' + b"x" * 3_000_000 + b'"}'
     assert local.post(f"{API}/accept", content=huge, headers={"Content-Type": "application/json"}).status_code == 413
