@@ -1,14 +1,15 @@
 """The catalogue: each adapter of the store with its figures and what became of it, in one row."""
 
+import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from event_detection_pipeline.adapters.estimate import UNKNOWN, Estimate
-from event_detection_pipeline.adapters.promotion import State, decide_on, verdict_on
-from event_detection_pipeline.adapters.release import METRICS_FILE, read_json
-from event_detection_pipeline.adapters.seal import BrokenAdapter
-from event_detection_pipeline.adapters.store import AdapterStore, AdapterVersion, Approval, open_store
+from event_detection_pipeline.adapters.promotion import Ledger, State, decide_on, verdict_on
+from event_detection_pipeline.adapters.release import METRICS_FILE
+from event_detection_pipeline.adapters.store import AdapterVersion, Approval, open_store
+from event_detection_pipeline.adapters.verdict import BrokenEvaluation
 from event_detection_pipeline.config import EventSettings, Settings
 
 logger = logging.getLogger(__name__)
@@ -34,27 +35,41 @@ class Entry:
 def catalogue(settings: Settings, events: Iterable[EventSettings]) -> list[Entry]:
     """All adapters of these events, oldest first. One whose figures cannot be read is listed without them."""
     store = open_store(settings)
-    return [_entry(store, settings, version) for event in events for version in store.versions(event.name)]
+    metrics = store.texts(METRICS_FILE)
+    entries = []
+    for event in events:
+        ledger = Ledger.read(store, event.name)
+        for version in store.versions(event.name):
+            entries.append(_entry(ledger, settings, version, metrics.get(str(version), "")))
+    return entries
 
 
-def _entry(store: AdapterStore, settings: Settings, version: AdapterVersion) -> Entry:
-    decision = decide_on(store, settings, version)
-    verdict = verdict_on(settings, version)
+def _entry(ledger: Ledger, settings: Settings, version: AdapterVersion, metrics: str) -> Entry:
+    decision = decide_on(ledger, settings, version)
     return Entry(
         name=str(version),
         event=version.event,
         promoted=decision.state == "promoted",
         state=decision.state,
-        verdict=verdict.reason if verdict else "not evaluated",
-        approval=store.approval(version),
-        **_figures(store, version),
+        verdict=_verdict(settings, version),
+        approval=ledger.approvals.get(str(version)),
+        **_figures(version, metrics),
     )
 
 
-def _figures(store: AdapterStore, version: AdapterVersion) -> dict[str, Estimate]:
+def _verdict(settings: Settings, version: AdapterVersion) -> str:
     try:
-        test = read_json(store.path(version) / METRICS_FILE)["test"]
+        verdict = verdict_on(settings, version)
+    except BrokenEvaluation as error:
+        logger.warning("%s counts as not evaluated: %s", version, error)
+        return "not evaluated"
+    return verdict.reason if verdict else "not evaluated"
+
+
+def _figures(version: AdapterVersion, metrics: str) -> dict[str, Estimate]:
+    try:
+        test = json.loads(metrics)["test"]
         return {name: Estimate(**test[name]) for name in _FIGURES}
-    except (BrokenAdapter, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         logger.warning("the figures of %s cannot be read: %s", version, error)
         return dict.fromkeys(_FIGURES, UNKNOWN)

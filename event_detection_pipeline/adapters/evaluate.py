@@ -16,7 +16,7 @@ from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.estimate import Estimate
 from event_detection_pipeline.adapters.evaluation_set import EvaluationSet, read_golden_set, read_test_split
 from event_detection_pipeline.adapters.gate import Evidence, difference_to, judge
-from event_detection_pipeline.adapters.release import write_json
+from event_detection_pipeline.adapters.release import BrokenAdapter, read_detection, write_json
 from event_detection_pipeline.adapters.text import TextQuality, adapter_error_rate, choose_spoken, measure_text
 from event_detection_pipeline.adapters.verdict import Verdict
 from event_detection_pipeline.config import EvaluationSettings, EventSettings
@@ -61,6 +61,8 @@ def evaluate_candidate(
     Raises:
         NoTestClips, BrokenManifest, NoSuchAdapter, BrokenAdapter, BaseModelUnavailable.
     """
+    if promoted:
+        _see_that_it_can_be_compared(promoted, candidate, event)
     test = read_test_split(manifest, event)
     golden = read_golden_set(settings.golden_manifest, event) if settings.golden_manifest else None
     confidence = settings.confidence
@@ -92,6 +94,18 @@ def evaluate_candidate(
         new_mistakes=new_mistakes,
         verdict=judge(evidence, settings),
     )
+
+
+def _see_that_it_can_be_compared(promoted: Path, candidate: Path, event: EventSettings) -> None:
+    """Before anything is listened to. Another training, which a damaged adapter asks for elsewhere, would end here."""
+    try:
+        read_detection(promoted)
+    except BrokenAdapter as error:
+        raise BrokenAdapter(
+            f"{candidate.name} cannot be judged beside the promoted {promoted.name}, which is damaged ({error}). Go "
+            f"back with `event-detection adapters rollback {event.name}`, or use the new one unjudged with "
+            f"`event-detection adapters promote {candidate.name} --force`"
+        ) from error
 
 
 def save_evaluation(path: Path, evaluation: Evaluation) -> None:

@@ -70,8 +70,9 @@ class RemoteAdapterStore(AdapterStore):
 
     def texts(self, name: str) -> dict[str, str]:
         """Also in adapters that are not on this machine, of which nothing else is fetched."""
-        there = cast(list[str], self._files.glob(self._at("*_v*", name)))
-        return super().texts(name) | {path.split("/")[-2]: self._read(path).decode() for path in there}
+        here = super().texts(name)
+        there = {path.split("/")[-2]: path for path in cast(list[str], self._files.glob(self._at("*_v*", name)))}
+        return here | {adapter: self._read(path).decode() for adapter, path in there.items() if adapter not in here}
 
     @contextlib.contextmanager
     def new_version(self, event: str) -> Iterator[tuple[AdapterVersion, Path]]:

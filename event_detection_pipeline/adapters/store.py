@@ -242,11 +242,13 @@ class AdapterStore:
             self._append(_approvals(version.event), asdict(approval))
         return approval
 
+    def approvals(self, event: str) -> dict[str, Approval]:
+        """The last approval of each adapter of an event that was ever approved, by its name."""
+        return {one.adapter: one for one in _records(self._lines(_approvals(event)), Approval)}
+
     def approval(self, version: AdapterVersion) -> Approval | None:
         """The last approval of an adapter, or None."""
-        lines = self._lines(_approvals(version.event))
-        given = [one for one in _records(lines, Approval) if one.adapter == str(version)]
-        return given[-1] if given else None
+        return self.approvals(version.event).get(str(version))
 
     def remove(self, version: AdapterVersion) -> None:
         """Delete an adapter; its number stays taken, and what others wrote about it stays true.

@@ -90,10 +90,11 @@ def promote(
     version = AdapterVersion.parse(adapter)
     store = open_store(settings)
     store.path(version)
-    verdict = verdict_on(settings, version)
-    if not force and (verdict is None or not verdict.passed):
-        why = verdict.reason if verdict else "it has not been evaluated"
-        raise PipelineError(f"{version} is not promoted: {why}. --force promotes it all the same")
+    if not force:
+        verdict = verdict_on(settings, version)
+        if verdict is None or not verdict.passed:
+            why = verdict.reason if verdict else "it has not been evaluated"
+            raise PipelineError(f"{version} is not promoted: {why}. --force promotes it all the same")
     if approve:
         store.approve(version, by=by or _who(), reason=reason)
     elif settings.adapters.require_approval and not force and store.approval(version) is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from event_detection_pipeline.adapters.promotion import Decision, decide, decide_on
+from event_detection_pipeline.adapters.promotion import Decision, Ledger, decide, decide_on
 from event_detection_pipeline.adapters.store import AdapterStore
 from event_detection_pipeline.defs.adapter_evaluation import adapter_evaluation
 from event_detection_pipeline.defs.common import EXAMPLES, OWNERS, table
@@ -35,7 +35,8 @@ def promoted_adapter(
     if values.adapters.require_approval:  # whichever was approved, whoever trained it
         decision = decide(adapters, values, event.name)
     else:
-        decision = decide_on(adapters, values, version_of_run(context, adapters, event.name))
+        ledger = Ledger.read(adapters, event.name)
+        decision = decide_on(ledger, values, version_of_run(context, adapters, event.name))
     context.log.info(decision.reason)
     if decision.state == "refused":
         raise dg.Failure(decision.reason, allow_retries=False)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, StringConstraints
 
 from event_detection_pipeline.adapters.catalogue import catalogue
-from event_detection_pipeline.adapters.promotion import State, decide_on
+from event_detection_pipeline.adapters.promotion import Ledger, State, decide_on
 from event_detection_pipeline.adapters.store import AdapterVersion, NoSuchAdapter, open_store
 from event_detection_pipeline.review.contract import NOT_FOUND, Id, Problem
 from event_detection_pipeline.review.service import service_of
@@ -90,7 +90,7 @@ def approve(request: Request, name: Id, new: NewApproval) -> GivenApproval:
         store.path(version)
     except NoSuchAdapter:
         raise HTTPException(404, f"Adapter {name} not found") from None
-    decision = decide_on(store, settings, version)
+    decision = decide_on(Ledger.read(store, version.event), settings, version)
     if decision.state != "waiting":
         raise HTTPException(409, f"{name} does not wait for approval: {decision.reason}")
     given = store.approve(version, by=new.reviewer, reason=new.reason)

@@ -2,6 +2,7 @@
 labels does not."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from event_detection_pipeline.adapters.detector import Detector
 from event_detection_pipeline.adapters.evaluate import Evaluation, evaluate_candidate, save_evaluation
 from event_detection_pipeline.adapters.evaluation_set import EvaluationSet, NoTestClips
 from event_detection_pipeline.adapters.plots import detection_errors, precision_recall
-from event_detection_pipeline.adapters.release import read_detection
+from event_detection_pipeline.adapters.release import BrokenAdapter, read_detection
 from event_detection_pipeline.adapters.verdict import read_verdict
 from event_detection_pipeline.clips.manifest import Clip, ClipWord, write_manifest
 from event_detection_pipeline.config import EvaluationSettings, EventSettings, Settings, TrainingSettings
@@ -218,6 +219,16 @@ def test_a_comparison_lists_what_they_disagree_on_and_where_it_is(room: Room) ->
 def test_plots_have_a_line_for_each_contender(good_one: Evaluation) -> None:
     assert len(precision_recall(good_one).axes[0].lines) == 3
     assert len(detection_errors(good_one).axes[0].lines) == 2 * 3  # a curve and a dot
+
+
+def test_a_damaged_promoted_adapter_is_named_with_the_ways_out(room: Room, tmp_path: Path) -> None:
+    promoted = tmp_path / "chime_v1"
+    shutil.copytree(room.good.folder, promoted)
+    (promoted / "adapter_model.safetensors").unlink()
+    with pytest.raises(BrokenAdapter, match="promoted chime_v1, which is damaged") as raised:
+        evaluate_candidate(room.manifest, room.bad.folder, promoted, EVENT, EVALUATION, CPU)
+    assert "`event-detection adapters rollback chime`" in str(raised.value)
+    assert "`event-detection adapters promote chime_v2 --force`" in str(raised.value)
 
 
 def test_a_manifest_without_test_clips_says_what_to_do(room: Room, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What is promoted next: only what passed the gate, only what a person approved where that is asked for, and never
 again what was rolled back."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,26 @@ def test_what_passed_the_gate_is_promoted_and_what_did_not_is_not(settings: Sett
     assert "average precision 0.10 is too low" in decision.reason
     add_adapter(settings, passed=None)
     assert "sneeze_v3 has not been evaluated" in decide(store, settings, "sneeze").reason
+
+
+@pytest.mark.parametrize(
+    "written", ["{}", '{"verdict": {"passed": true, "rea', '{"verdict": {"passed": "x"}}', "[]", ""]
+)
+def test_a_broken_evaluation_promotes_nothing_and_says_what_to_do(
+    settings: Settings, store: AdapterStore, written: str
+) -> None:
+    version = add_adapter(settings)
+    (settings.evaluation_dir / f"{version}.json").write_text(written)
+    decision = decide(store, settings, "sneeze")
+    assert decision.state == "refused"
+    assert "run the job evaluate_only" in decision.reason
+
+
+def test_an_evaluation_of_a_later_release_is_read(settings: Settings, store: AdapterStore) -> None:
+    version = add_adapter(settings)
+    verdict = {"passed": True, "reason": "better", "against": None, "unheard of": 1}
+    (settings.evaluation_dir / f"{version}.json").write_text(json.dumps({"verdict": verdict}))
+    assert decide(store, settings, "sneeze").state == "promote"
 
 
 def test_a_verdict_beside_another_adapter_than_the_promoted_one_is_too_old(

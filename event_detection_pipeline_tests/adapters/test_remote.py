@@ -9,10 +9,12 @@ import fsspec
 import pytest
 import time_machine
 
+from event_detection_pipeline.adapters.catalogue import catalogue
+from event_detection_pipeline.adapters.promotion import decide
 from event_detection_pipeline.adapters.remote import RemoteAdapterStore
 from event_detection_pipeline.adapters.seal import BrokenAdapter
 from event_detection_pipeline.adapters.store import AdapterStore, AdapterVersion, NoSuchAdapter, open_store
-from event_detection_pipeline.config import AdapterSettings, Settings
+from event_detection_pipeline.config import AdapterSettings, EventSettings, Settings
 from event_detection_pipeline.errors import PipelineError
 
 
@@ -36,6 +38,16 @@ class Machines:
 @pytest.fixture
 def machines(tmp_path: Path, url: str) -> Machines:
     return Machines(tmp_path, url)
+
+
+class Counting(RemoteAdapterStore):
+    """Counts the objects that it reads."""
+
+    reads = 0
+
+    def _read(self, path: str) -> bytes:
+        self.reads += 1
+        return super()._read(path)
 
 
 def add(store: AdapterStore) -> AdapterVersion:
@@ -151,3 +163,23 @@ def test_the_settings_choose_the_store(tmp_path: Path) -> None:
     unknown = Settings(data_dir=tmp_path, adapters=AdapterSettings(url="nosuch://bucket"))
     with pytest.raises(PipelineError, match=r"adapters\.url = 'nosuch://bucket' cannot be opened"):
         open_store(unknown)
+
+
+def test_a_decision_reads_each_record_once(tmp_path: Path, url: str) -> None:
+    settings = Settings(data_dir=tmp_path, adapters=AdapterSettings(url=url, require_approval=True))
+    store = Counting(settings.adapter_dir, url)
+    versions = [add(store) for _ in range(5)]
+    for version in versions:
+        store.approve(version, by="ada", reason="good")
+        store.promote(version, by="ada", reason="next")
+    store.reads = 0
+    decide(store, settings, "sneeze")
+    assert store.reads <= 2 * len(versions) + 2, "approvals and moves once, and the pointer"
+
+
+def test_a_list_fetches_no_adapter(tmp_path: Path, machines: Machines, url: str) -> None:
+    version = add(machines["trainer"])
+    settings = Settings(data_dir=tmp_path / "lister", adapters=AdapterSettings(url=url))
+    named = [EventSettings(name="sneeze")]
+    assert [one.name for one in catalogue(settings, named)] == [str(version)]
+    assert not list(settings.adapter_dir.glob("sneeze_v*"))

@@ -124,6 +124,22 @@ def test_pruning_says_what_it_keeps_and_why(settings: Settings, store: AdapterSt
     assert "kept: promoted" in run("prune", "--keep", "1").stdout
 
 
+@pytest.mark.parametrize(
+    "written", ["{}", '{"verdict": {"passed": true, "rea', '{"verdict": {"passed": true}}', "[]", "3"]
+)
+def test_a_broken_evaluation_hides_no_adapter_and_counts_as_none(
+    settings: Settings, store: AdapterStore, written: str
+) -> None:
+    broken, sound = add_adapter(settings), add_adapter(settings)
+    (settings.evaluation_dir / f"{broken}.json").write_text(written)
+    assert [(row["name"], row["verdict"]) for row in run_json("list")] == [
+        (str(broken), "not evaluated"),
+        (str(sound), "not worse than the promoted one"),
+    ]
+    assert "run the job evaluate_only" in str(run("promote", str(broken)).exception)
+    assert run_json("promote", str(broken), "--force")["promoted"] == str(broken)
+
+
 def test_the_list_says_what_became_of_each(settings: Settings, store: AdapterStore) -> None:
     store.promote(add_adapter(settings), by="test", reason="the first")
     add_adapter(settings, passed=False)
