@@ -1,11 +1,11 @@
-"""What people said about conversations: the material clips are made of, listed without their words and audio.
+"""What people said about conversations: the material clips are made of, listed without its words and audio.
 
 An export finds what is new, edited or retracted by fingerprints, and leaves the rest of the history alone.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -23,7 +23,7 @@ from event_detection_pipeline.chronicle.queries import iter_stash
 from event_detection_pipeline.clips.rejects import Reject, RejectReason, SetAside
 from event_detection_pipeline.config import EventSettings, Settings
 
-_SCANS_AT_ONCE = 500
+_AT_ONCE = 500  # conversations in one query
 _ANSWERS = ["accepted", "rejected"]  # a review without one was withdrawn
 _BATCH = 50  # conversations; the first of a sample are all that is read of it
 _HEAD = {  # of a conversation, without its words and texts
@@ -32,6 +32,7 @@ _HEAD = {  # of a conversation, without its words and texts
     "transcript_versions.version_id": 1,
     "transcript_versions.maybe_anomaly": 1,
 }
+_TEXT = {"transcript_versions.transcript": 1}
 
 STASH = TRAINING_STASH
 REVIEWS = EVENT_REVIEWS
@@ -50,7 +51,7 @@ class Candidate:
         key: unique among an event's material, also from one export to the next.
         document_id: of the document that says it.
         contains_event: True where a person confirmed the event, None where the text's tag decides.
-        fingerprint: changes when what was said changes.
+        fingerprint: changes when what was said changes, or the transcript that it was said of.
     """
 
     key: str
@@ -81,7 +82,7 @@ def list_candidates(
             rejects.append(rejected(candidate, SetAside(RejectReason.CONVERSATION_DELETED)))
         else:
             kept[candidate.key] = candidate
-    return kept, rejects
+    return _with_texts(database, kept), rejects
 
 
 def rejected(candidate: Candidate, why: SetAside) -> Reject:
@@ -131,8 +132,8 @@ def _verified_flags(
     """Flags that were accepted in Chronicle itself; which event was meant, the scan says, or there is only one."""
     query = {"transcript_versions.maybe_anomaly": "verified", "deleted": {"$ne": True}}
     found = _versions(database[CONVERSATIONS].find(query, _HEAD))
-    verified = ((conversation_id, version_id) for conversation_id, version_id, flag, _ in found if flag == "verified")
-    while batch := list(islice(verified, _SCANS_AT_ONCE)):
+    verified = ((one, id_) for one, id_, version, _ in found if version.get("maybe_anomaly") == "verified")
+    while batch := list(islice(verified, _AT_ONCE)):
         of_these = {"conversation_id": {"$in": [conversation_id for conversation_id, _ in batch]}, "event": event.name}
         heard = {
             (scan["conversation_id"], scan["version_id"]): scan.get("flagged") is True
@@ -163,22 +164,39 @@ def _background(database: Database[dict[str, Any]], settings: Settings, said: se
     for ids in ({"$gte": start}, {"$lt": start}):
         query = {"conversation_id": ids, "deleted": {"$ne": True}}
         cursor = database[CONVERSATIONS].find(query, _HEAD, batch_size=_BATCH).sort("conversation_id", ASCENDING)
-        for conversation_id, version_id, flag, active in _versions(cursor):
+        for conversation_id, version_id, version, active in _versions(cursor):
             if wanted == 0:
                 return
-            if version_id == active and flag in (None, False) and conversation_id not in said:
+            flagged = version.get("maybe_anomaly") not in (None, False)
+            if version_id == active and not flagged and conversation_id not in said:
                 wanted -= 1
                 yield _candidate(BACKGROUND, version_id, conversation_id, version_id, False, ())
 
 
-def _versions(conversations: Iterable[Document]) -> Iterator[tuple[str, str, object, object]]:
-    """(conversation_id, version_id, maybe_anomaly, the active version's id) of what was read with _HEAD."""
+def _with_texts(database: Database[dict[str, Any]], candidates: dict[str, Candidate]) -> dict[str, Candidate]:
+    """The candidates with their versions' texts in the fingerprints, as people edit them in Chronicle.
+
+    Stash entries have a text of their own: only conversations that were confirmed, answered or drawn are read.
+    """
+    read = iter({candidate.conversation_id for candidate in candidates.values() if candidate.source != STASH})
+    while batch := list(islice(read, _AT_ONCE)):
+        found = database[CONVERSATIONS].find({"conversation_id": {"$in": batch}}, _HEAD | _TEXT)
+        for conversation_id, version_id, version, _ in _versions(found):
+            candidate = candidates.get(_key(conversation_id, version_id))
+            if candidate and candidate.source != STASH:
+                fingerprint = _digest(candidate.fingerprint, version.get("transcript"))
+                candidates[candidate.key] = replace(candidate, fingerprint=fingerprint)
+    return candidates
+
+
+def _versions(conversations: Iterable[Document]) -> Iterator[tuple[str, str, Document, object]]:
+    """(conversation_id, version_id, the version, the active version's id) of what was read with _HEAD."""
     for document in conversations:
         versions = document.get("transcript_versions")
         for version in versions if isinstance(versions, list) else []:
             ids = document.get("conversation_id"), version.get("version_id") if isinstance(version, dict) else None
             if isinstance(ids[0], str) and isinstance(ids[1], str):
-                yield ids[0], ids[1], version.get("maybe_anomaly"), document.get("active_transcript_version")
+                yield ids[0], ids[1], version, document.get("active_transcript_version")
 
 
 def _deleted(database: Database[dict[str, Any]]) -> Iterator[str]:
@@ -194,6 +212,13 @@ def _candidate(
     contains_event: bool | None,
     said: tuple[object, ...],
 ) -> Candidate:
-    fingerprint = hashlib.sha256(repr((source, contains_event, *said)).encode()).hexdigest()
-    key = f"conversation/{conversation_id}/{version_id}"
+    key, fingerprint = _key(conversation_id, version_id), _digest(source, contains_event, *said)
     return Candidate(key, source, document_id, conversation_id, version_id, contains_event, fingerprint)
+
+
+def _key(conversation_id: str, version_id: str | None) -> str:
+    return f"conversation/{conversation_id}/{version_id}"
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -90,6 +90,20 @@ def test_an_entry_without_a_text_says_what_the_recogniser_heard(database: Mongo,
     assert sorted(clip.text for clip in export(database, settings)) == ["hello there", "oh dear"]
 
 
+def test_a_transcript_that_is_edited_in_chronicle_makes_another_clip(database: Mongo, settings: Settings):
+    reviewed, verified = add_conversation(database), add_conversation(database)
+    database["event_reviews"].insert_one(version_of(reviewed) | {"answer": "accepted"})
+    database["event_scans"].insert_one(version_of(verified) | {"flagged": True, "time": None})
+    flag(database, verified, "verified")
+    assert {clip.text for clip in export(database, settings)} == {"hello there <sneeze>"}
+    for id_ in (reviewed, verified):
+        update = {"$set": {"transcript_versions.0.transcript": f"well <sneeze> {id_}"}}
+        database["conversations"].update_one({"conversation_id": id_}, update)
+    report = export_clips(database, settings, settings.event("sneeze"))
+    assert {clip.text for clip in report.clips} == {f"well <sneeze> {reviewed}", f"well <sneeze> {verified}"}
+    assert export_clips(database, settings, settings.event("sneeze")).made == 0
+
+
 def test_what_a_person_rejected_has_no_tag_even_if_the_recogniser_wrote_one(database: Mongo, settings: Settings):
     id_ = add_conversation(database, transcript="oh [sneeze] dear")
     database["event_reviews"].insert_one(version_of(id_) | {"answer": "rejected"})
