@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from pymongo.database import Database
 from event_detection_pipeline.chronicle.database import CONVERSATIONS, ensure_indexes
 from event_detection_pipeline.chronicle.queries import has_audio
 from event_detection_pipeline.clips.changes import Changes, compare
-from event_detection_pipeline.clips.cutting import cut
+from event_detection_pipeline.clips.cutting import Outcome, cut
 from event_detection_pipeline.clips.index import ClipIndex, open_index
 from event_detection_pipeline.clips.manifest import Clip, parse_clip, read_manifest, write_lines
 from event_detection_pipeline.clips.mixing import mix_clip, mix_tasks
@@ -24,6 +24,7 @@ from event_detection_pipeline.clips.prepare import Preparer
 from event_detection_pipeline.clips.recordings import list_recordings
 from event_detection_pipeline.clips.rejects import Reject, RejectReason, count_by_reason, write_rejects
 from event_detection_pipeline.clips.sources import BACKGROUND, Candidate, list_candidates
+from event_detection_pipeline.clips.splits import split_of
 from event_detection_pipeline.config import EventSettings, Settings
 from event_detection_pipeline.errors import PipelineError
 from event_detection_pipeline.progress import Progress
@@ -89,11 +90,17 @@ class OtherDatabase(PipelineError):
 
 @dataclass(frozen=True)
 class ClipReport:
-    """What there is after an export: all clips, what was set aside, and how much material was new or had changed."""
+    """What there is after an export: all clips and what was set aside.
+
+    Attributes:
+        made: how much material was new or had changed.
+        kept: how much of it kept the clips it had, as its audio is gone.
+    """
 
     lines: tuple[str, ...]
     rejects: tuple[Reject, ...]
     made: int
+    kept: int
     rejects_path: Path
 
     @cached_property
@@ -179,12 +186,13 @@ def export_clips(
         with open_index(index_path(settings), event.name) as index:
             if not is_chronicle and index.fingerprints():
                 raise OtherDatabase(database.name)  # one letter wrong in a name must not cost a night of decoding
-            made = _make_all(database, settings, event, index, candidates, progress)
+            made, kept = _make_all(database, settings, event, index, candidates, progress)
             index.sweep()
             if not candidates and not unusable and not recordings:
                 raise EmptyStash
             set_aside = [reject for reject in index.rejects() if reject.source != BACKGROUND]
-            report = ClipReport(tuple(index.lines()), (*unusable, *set_aside), made, rejects_path(settings, event))
+            listed = rejects_path(settings, event)
+            report = ClipReport(tuple(index.lines()), (*unusable, *set_aside), made, kept, listed)
         without_audio = [reject for reject in report.rejects if reject.reason in _WITHOUT_AUDIO]
         if not report.lines and without_audio:
             with_chunks = sum(has_audio(database, reject.conversation_id or "") for reject in without_audio)
@@ -223,20 +231,28 @@ def _make_all(
     index: ClipIndex,
     candidates: dict[str, Candidate],
     progress: Progress,
-) -> int:
-    """Bring the index up to date; how many pieces of material had to be made."""
+) -> tuple[int, int]:
+    """Bring the index up to date; how many pieces of material had to be made, and how many of them kept old clips."""
     recipe = _recipe(settings, event)
 
     def fingerprint(candidate: Candidate) -> str:
-        return _digest(recipe, candidate.fingerprint)
+        return f"{candidate.fingerprint} {recipe}"
 
+    index.move_to(settings.audio_dir.resolve())
     index.keep_only(candidates, "conversation/")
     known = index.fingerprints()
     new = [one for one in candidates.values() if known.get(one.key) != fingerprint(one)]
+    kept = 0
     tasks = Preparer(database, settings, event).tasks(new, fingerprint)
     for done, outcome in enumerate(run_all(cut, tasks, expected=len(new), processes=settings.clips.processes), 1):
-        index.put(outcome)
+        outlived = _outlived(database, settings, event, index, candidates[outcome.key], outcome)
+        kept += outlived is not None
+        index.put(outlived or outcome)
         progress(done, len(new))
+    if kept:
+        logger.warning(
+            "%d transcripts keep the clips they had: Chronicle has no audio any more to make them anew from", kept
+        )
 
     # Reading all clips costs more than all the rest of an export that finds nothing new.
     backgrounds = _backgrounds(index) if list_recordings(settings, event) else []
@@ -247,7 +263,35 @@ def _make_all(
     for done, outcome in enumerate(mixed, 1):
         index.put(outcome)
         progress(done, len(missing))
-    return len(new) + len(missing)
+    return len(new) + len(missing), kept
+
+
+def _outlived(
+    database: Database[dict[str, Any]],
+    settings: Settings,
+    event: EventSettings,
+    index: ClipIndex,
+    candidate: Candidate,
+    outcome: Outcome,
+) -> Outcome | None:
+    """The clips that material had, where its audio is gone and nothing that was said of it has changed.
+
+    Chronicle may remove audio after a while: what was cut before is all that is left of it. A deleted conversation has
+    no such claim. The fingerprint is without a recipe, so that the next export looks for the audio again.
+    """
+    if outcome.clips or not all(reject.reason in _WITHOUT_AUDIO for reject in outcome.rejects):
+        return None
+    fingerprint, clips = index.clips_of(outcome.key)
+    unchanged = fingerprint.startswith(candidate.fingerprint) and all(
+        clip.contains_event == (event.source_tag in clip.text) for clip in clips
+    )
+    alive = {"conversation_id": candidate.conversation_id, "deleted": {"$ne": True}}
+    if not clips or not unchanged or not database[CONVERSATIONS].find_one(alive, {"_id": 1}):
+        return None
+    fractions = settings.clips.validation_fraction, settings.clips.test_fraction
+    split = split_of(candidate.conversation_id, *fractions)
+    kept = tuple(replace(clip, split=split) for clip in clips)
+    return replace(outcome, fingerprint=candidate.fingerprint, clips=kept, rejects=())
 
 
 def _backgrounds(index: ClipIndex) -> list[Clip]:
@@ -262,10 +306,8 @@ def _backgrounds(index: ClipIndex) -> list[Clip]:
 def _recipe(settings: Settings, event: EventSettings) -> str:
     """A digest of every setting that decides what a clip is."""
     decides = settings.clips.model_dump(exclude=_WITHOUT_INFLUENCE)
-    tags = [(other.name, other.source_tag) for other in settings.events]
-    return _digest(
-        _CLIP_FORMAT, event.name, event.source_tag, tags, sorted(decides.items()), settings.audio_dir.resolve()
-    )
+    tags = sorted(other.source_tag for other in settings.events)
+    return _digest(_CLIP_FORMAT, event.name, event.source_tag, tags, sorted(decides.items()))
 
 
 def _digest(*parts: object) -> str:

@@ -5,10 +5,11 @@ of any event names any more is removed: the recording of a conversation that som
 """
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,29 @@ class ClipIndex:
             if not _is_there(Path(audio)):
                 known.pop(key, None)
         return known
+
+    def clips_of(self, key: str) -> tuple[str, tuple[Clip, ...]]:
+        """The fingerprint of a material, "" if it is unknown, and those of its clips whose files are there."""
+        of_key = self._event, key
+        known = self._connection.execute("SELECT fingerprint FROM items WHERE event = ? AND key = ?", of_key).fetchone()
+        lines = self._connection.execute("SELECT line FROM clips WHERE event = ? AND key = ? ORDER BY position", of_key)
+        clips = (parse_clip(line, "the index of clips") for (line,) in lines.fetchall())
+        return known[0] if known else "", tuple(clip for clip in clips if _is_there(Path(clip.audio)))
+
+    def move_to(self, audio_dir: Path) -> None:
+        """Name the files that are in `audio_dir` now: `data_dir` may have been moved, or copied, as a whole."""
+        elsewhere = "SELECT key, position, line FROM clips WHERE event = ? AND instr(audio, ?) != 1"
+        rows = self._connection.execute(elsewhere, (self._event, f"{audio_dir}{os.sep}")).fetchall()
+        with self._connection:
+            for key, position, line in rows:
+                clip = parse_clip(line, "the index of clips")
+                here = audio_dir / Path(clip.audio).name
+                if _is_there(here):
+                    moved = replace(clip, audio=str(here))
+                    self._connection.execute(
+                        "UPDATE clips SET audio = ?, line = ? WHERE event = ? AND key = ? AND position = ?",
+                        (moved.audio, clip_line(moved), self._event, key, position),
+                    )
 
     def put(self, outcome: Outcome) -> None:
         """Replace what the material was before."""

@@ -62,8 +62,8 @@ class Preparer:
                     yield Outcome(candidate.key, candidate.source, recipe(candidate), (), (reject,))
 
     def _task(self, candidate: Candidate, headers: list[Document], fingerprint: str) -> CutTask:
+        source, from_chunks = self._audio(candidate, headers)  # first: each export looks again for what is missing
         item = load(self._database, candidate, self._event, self._texts)
-        source, from_chunks = self._audio(candidate, headers)
         layout = _laid_out(source)
         timeline = self._timeline(item, source, layout)
         planned = plan(item, timeline, self._texts.tag, layout, self._settings.clips)

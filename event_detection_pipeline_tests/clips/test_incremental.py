@@ -1,5 +1,6 @@
 """A second export makes what is new or changed, and nothing else."""
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
+from event_detection_pipeline.clips.checks import check_audio
 from event_detection_pipeline.clips.export import (
     ClipReport,
     NoAudioFound,
@@ -75,6 +77,95 @@ def test_a_lost_file_is_made_again(database: Mongo, settings: Settings, event: E
     empty.write_bytes(b"")
     assert export_clips(database, settings, event).made == 2
     assert lost.is_file() and empty.stat().st_size > 1000
+
+
+@pytest.fixture
+def sneezed(database: Mongo) -> str:
+    """A conversation of 40 s with a sneeze in the stash: more than one clip."""
+    words = [{"word": f"w{second}", "start": second + 0.1, "end": second + 0.7} for second in range(40)]
+    text = " ".join(word["word"] for word in words)
+    chunks = [{"chunk_index": index, "audio_data": encode(tone(10.0)), "duration": 10.0} for index in range(4)]
+    id_ = add_conversation(database, chunks=chunks, words=words, transcript=text)
+    add_stash_entry(database, id_, transcript=text.replace("w20", "w20 <sneeze>"))
+    return id_
+
+
+def with_other_windows(settings: Settings) -> Settings:
+    return settings.model_copy(update={"clips": settings.clips.model_copy(update={"target_seconds": 6.0})})
+
+
+def remove_audio(database: Mongo) -> None:
+    """As Chronicle does."""
+    database["audio_chunks"].update_many({}, {"$set": {"deleted": True}})
+
+
+def test_clips_outlive_the_audio_they_were_cut_from(
+    database: Mongo, settings: Settings, event: EventSettings, sneezed: str
+):
+    before = export_clips(database, settings, event)
+    remove_audio(database)
+    first, *others = before.clips
+    Path(first.audio).write_bytes(b"")
+    for again in (settings, with_other_windows(settings), with_other_windows(settings)):
+        report = export_clips(database, again, event)
+        assert (report.clips, report.kept, report.rejects) == (tuple(others), 1, ())
+    assert all(Path(clip.audio).is_file() for clip in others)
+    database["audio_chunks"].update_many({}, {"$set": {"deleted": False}})
+    report = export_clips(database, with_other_windows(settings), event)
+    assert (report.made, report.kept) == (1, 0)
+    assert max(clip.duration for clip in report.clips) < min(clip.duration for clip in before.clips)
+
+
+def other_answer(database: Mongo) -> None:
+    database["training_stash"].update_one({}, {"$set": {"transcript": "w19 w20 w21"}})
+
+
+def deleted_conversation(database: Mongo) -> None:
+    database["conversations"].update_one(
+        {"transcript_versions.words.39": {"$exists": True}}, {"$set": {"deleted": True}}
+    )
+
+
+def removed_conversation(database: Mongo) -> None:
+    database["conversations"].delete_one({"transcript_versions.words.39": {"$exists": True}})
+
+
+@pytest.mark.parametrize("change", [other_answer, deleted_conversation, removed_conversation])
+def test_clips_that_say_what_nobody_says_any_more_go_also_if_no_audio_is_left(
+    database: Mongo, settings: Settings, event: EventSettings, sneezed: str, change: Callable[[Mongo], None]
+):
+    before = export_clips(database, settings, event).clips
+    remove_audio(database)
+    change(database)
+    add_stash_entry(database, add_conversation(database, seconds=1.0))
+    report = export_clips(database, with_other_windows(settings), event)
+    assert [clip.conversation_id == sneezed for clip in report.clips] == [False]
+    assert [reject.conversation_id for reject in report.rejects] == [sneezed]
+    assert not any(Path(clip.audio).exists() for clip in before)
+
+
+def test_another_tag_leaves_no_clip_with_the_old_one(
+    database: Mongo, settings: Settings, event: EventSettings, sneezed: str
+):
+    export_clips(database, settings, event)
+    remove_audio(database)
+    renamed = event.model_copy(update={"source_tag": "<achoo>"})
+    with pytest.raises(NoAudioFound):
+        export_clips(database, settings.model_copy(update={"events": (renamed,)}), renamed)
+
+
+def test_data_that_was_moved_is_not_made_again(
+    database: Mongo, settings: Settings, event: EventSettings, sneezed: str, tmp_path: Path
+):
+    before = export_clips(database, settings, event)
+    moved = settings.model_copy(update={"data_dir": tmp_path / "elsewhere"})
+    settings.data_dir.rename(moved.data_dir)
+    report = export_clips(database, moved, event)
+    assert report.made == 0
+    assert [Path(clip.audio) for clip in report.clips] == [
+        moved.audio_dir / Path(clip.audio).name for clip in before.clips
+    ]
+    assert check_audio(report.clips).passed
 
 
 def test_audio_that_comes_late_is_found_by_the_next_export(database: Mongo, settings: Settings, event: EventSettings):
