@@ -42,6 +42,11 @@ def add_conversation(
     return conversation_id
 
 
+def timed(*words: tuple[str, float]) -> list[dict[str, Any]]:
+    """Words as a recogniser writes them: each from its second on, for 0.4 s."""
+    return [{"word": word, "start": start, "end": start + 0.4} for word, start in words]
+
+
 def add_stash_entry(database: Database[dict[str, Any]], conversation_id: str, **fields: object) -> str:
     """Insert what the reject action writes for `<conversation_id>-v1`. Returns the entry's id."""
     entry = {

@@ -115,3 +115,9 @@ def test_a_drowned_class_is_a_warning(clip: Clip):
     result = check_balance([clip, *[other] * 11])
     assert not result.passed and not result.blocking
     assert not check_balance([other] * 20).passed
+    assert not check_balance([other, *[clip] * 11]).passed
+
+
+def test_only_what_is_trained_on_must_be_balanced(clip: Clip):
+    other = replace(clip, contains_event=False)
+    assert check_balance([clip, other, *[replace(other, split="test")] * 30]).passed

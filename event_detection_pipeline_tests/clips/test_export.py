@@ -59,6 +59,11 @@ def test_what_cannot_be_used_is_set_aside_with_its_reason(database: Database[dic
             database,
             add_conversation(database, chunks=[{"chunk_index": i, "audio_data": encode(tone(11))} for i in range(3)]),
         ): "no_times",
+        add_stash_entry(
+            database,
+            add_conversation(database, chunks=[{"chunk_index": i, "audio_data": encode(tone(4))} for i in (0, 2)]),
+        ): "audio_gap",
+        add_stash_entry(database, add_conversation(database), transcript="ß" * 500): "label_too_long",
     }
     report = export_clips(database, settings, SNEEZE)
     lines = [json.loads(line) for line in report.rejects_path.read_text().splitlines()]

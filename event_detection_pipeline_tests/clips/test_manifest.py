@@ -120,6 +120,13 @@ def test_changes_are_counted_by_source():
     assert (changes.added, changes.edited, changes.retracted) == ({"mix": 1}, {"stash": 1}, {"stash": 1})
 
 
+def test_of_two_versions_of_one_recording_each_is_counted():
+    lines = [clip_line(replace(CLIP, source="stash", version_id=version)) for version in ("v1", "v2")]
+    assert compare([], lines).added == {"stash": 2}
+    changes = compare(lines, lines[:1])
+    assert (changes.added, changes.edited, changes.retracted) == ({}, {}, {"stash": 1})
+
+
 @given(st.text(), st.floats(0.01, 0.4), st.floats(0.01, 0.4), st.floats(0.01, 0.4))
 def test_a_test_conversation_stays_one_whatever_the_validation_fraction(id_: str, one: float, two: float, test: float):
     assert (split_of(id_, one, test) == "test") == (split_of(id_, two, test) == "test")

@@ -15,7 +15,7 @@ from event_detection_pipeline.clips.manifest import Clip
 from event_detection_pipeline.clips.mixing import in_a_room, loudest
 from event_detection_pipeline.clips.recordings import add_recordings
 from event_detection_pipeline.config import EventSettings, Settings
-from event_detection_pipeline_tests.household import add_conversation, add_stash_entry
+from event_detection_pipeline_tests.household import add_conversation, add_stash_entry, timed
 from event_detection_pipeline_tests.sounds import RATE, Samples, encode, tone
 
 Mongo = Database[dict[str, Any]]
@@ -84,6 +84,7 @@ def test_the_sound_is_heard_where_the_text_and_the_time_say(
     mixes = [clip for clip in export_clips(database, loud, event).clips if clip.source == "mix"]
     assert len(mixes) == 30
     for clip in mixes:
+        assert clip.duration == 8.0, "it is as long as its background"
         assert clip.event_time is not None
         onset = when_heard(clip)
         assert clip.event_time - 0.7 < onset < clip.event_time + 0.3
@@ -93,6 +94,33 @@ def test_the_sound_is_heard_where_the_text_and_the_time_say(
         assert clip.text.replace("<sneeze>", "").split() == [word.word for word in clip.words]
     assert len({clip.text for clip in mixes}) > 5
     assert len({clip.conversation_id for clip in mixes}) > 3
+
+
+def test_a_loud_sound_is_not_clipped(
+    database: Mongo, settings: Settings, event: EventSettings, chimes: Path, household: None
+):
+    add_recordings(settings, event, chimes / "0.wav")
+    loud = with_clips(settings, mixes_per_recording=3, mix_snr_db=(40.0, 40.0))
+    mixes = [clip for clip in export_clips(database, loud, event).clips if clip.source == "mix"]
+    assert len(mixes) == 3
+    for clip in mixes:
+        samples = np.abs(decode(Path(clip.audio).read_bytes()))
+        assert (samples > 0.999).sum() < 10
+
+
+def test_in_a_silent_background_the_sound_is_heard(
+    database: Mongo, settings: Settings, event: EventSettings, chimes: Path
+):
+    silence = [{"chunk_index": 0, "audio_data": encode(np.zeros(8 * RATE, np.float32))}]
+    for number in range(20):
+        add_conversation(
+            database, conversation_id=f"quiet-{number}", chunks=silence, transcript="hm", words=timed(("hm", 0.5))
+        )
+    add_recordings(settings, event, chimes / "0.wav")
+    clips = export_clips(database, with_clips(settings, mixes_per_recording=3), event).clips
+    mixes = [clip for clip in clips if clip.source == "mix"]
+    assert len(mixes) == 3
+    assert all(np.abs(decode(Path(clip.audio).read_bytes())).max() > 0.01 for clip in mixes)
 
 
 def test_mixing_again_gives_the_same_bytes(
@@ -133,6 +161,30 @@ def test_a_background_that_somebody_flags_is_mixed_with_no_more(
     assert report.made == sum(clip.source == "mix" and clip.conversation_id == flagged for clip in before)
 
 
+def heard_in(database: Mongo, settings: Settings, event: EventSettings) -> set[tuple[str, str | None]]:
+    """The conversations, and their versions, that serve as backgrounds."""
+    clips = export_clips(database, with_clips(settings, mixes_per_recording=1), event).clips
+    return {(clip.conversation_id, clip.version_id) for clip in clips if clip.source == "background"}
+
+
+def test_only_the_active_version_is_a_background(
+    database: Mongo, settings: Settings, event: EventSettings, chimes: Path, household: None
+):
+    old = {"version_id": "old", "transcript": "a first draft", "maybe_anomaly": None}
+    database["conversations"].update_many({}, {"$push": {"transcript_versions": old}})
+    add_recordings(settings, event, chimes / "0.wav")
+    assert heard_in(database, settings, event) == {(f"quiet-{n}", f"quiet-{n}-v1") for n in range(20)}
+
+
+def test_a_conversation_in_which_somebody_wrote_the_tag_is_no_background(
+    database: Mongo, settings: Settings, event: EventSettings, chimes: Path, household: None
+):
+    update = {"$set": {"transcript_versions.0.transcript": "oh <sneeze> dear"}}
+    database["conversations"].update_one({"conversation_id": "quiet-7"}, update)
+    add_recordings(settings, event, chimes / "0.wav")
+    assert heard_in(database, settings, event) == {(f"quiet-{n}", f"quiet-{n}-v1") for n in range(20) if n != 7}
+
+
 def test_other_sounds_become_hard_negatives(
     database: Mongo, settings: Settings, event: EventSettings, chimes: Path, household: None
 ):
@@ -144,13 +196,48 @@ def test_other_sounds_become_hard_negatives(
     assert {clip.type for clip in sounds} == {"negative"}
 
 
+def test_a_recording_that_is_said_to_be_something_else_becomes_other_clips(
+    database: Mongo, settings: Settings, event: EventSettings, chimes: Path, household: None
+):
+    few = with_clips(settings, mixes_per_recording=2, mixes_per_other_sound=2)
+    add_recordings(few, event, chimes / "0.wav")
+    export_clips(database, few, event)
+    add_recordings(few, event, chimes / "0.wav", contains_event=False)
+    clips = [clip for clip in export_clips(database, few, event).clips if clip.recording]
+    assert len(clips) == 3
+    assert not any(clip.contains_event or "<sneeze>" in clip.text for clip in clips)
+
+
+def test_a_recording_is_no_background(
+    database: Mongo, settings: Settings, event: EventSettings, chimes: Path, household: None
+):
+    few = with_clips(settings, mixes_per_recording=2, mixes_per_other_sound=2)
+    for number in range(5):
+        add_recordings(few, event, chimes / f"{number}.wav", contains_event=number > 2)
+    first = export_clips(database, few, event)
+    assert all(clip.conversation_id.startswith("quiet-") for clip in first.clips if clip.source == "mix")
+    assert export_clips(database, few, event).made == 0
+
+
 def test_rejected_flags_are_mixed_with_too(database: Mongo, settings: Settings, event: EventSettings, chimes: Path):
-    words = [{"word": "hello", "start": 0.5, "end": 1.0}, {"word": "there", "start": 1.5, "end": 2.0}]
+    words = timed(("hello", 0.5), ("there", 1.5))
     for number in range(6):
         add_stash_entry(database, add_conversation(database, conversation_id=f"c{number}", seconds=6.0, words=words))
     add_recordings(settings, event, chimes)
     clips = export_clips(database, settings, event).clips
     assert {"training_stash", "mix", "recording"} == {clip.source for clip in clips}
+
+
+def test_a_clip_with_the_event_is_no_background(
+    database: Mongo, settings: Settings, event: EventSettings, chimes: Path
+):
+    words = timed(("hello", 0.5), ("there", 4.5))
+    for number in range(6):
+        id_ = add_conversation(database, conversation_id=f"c{number}", seconds=6.0, words=words)
+        add_stash_entry(database, id_, transcript="hello <sneeze> there")
+    add_recordings(settings, event, chimes / "0.wav")
+    clips = export_clips(database, settings, event).clips
+    assert {clip.source for clip in clips} == {"training_stash", "recording"}
 
 
 def test_a_file_that_a_power_cut_spoiled_is_named_and_stops_nothing(

@@ -57,6 +57,17 @@ def test_splits_follow_the_shares_and_stay_when_more_come(settings: Settings, ev
     assert [splits.count("train"), splits.count("validation"), splits.count("test")] == [70, 15, 15]
 
 
+def test_other_sounds_have_splits_of_their_own(settings: Settings, event: EventSettings, folder: Path, tmp_path: Path):
+    events = add_recordings(settings, event, folder).added
+    sounds = tmp_path / "sounds"
+    sounds.mkdir()
+    for number in range(5):
+        sound = tone(1.0, 2000 + 50 * number)
+        (sounds / f"{number}.wav").write_bytes(encode(sound, codec="pcm_s16le", container="wav"))
+    others = add_recordings(settings, event, sounds, contains_event=False).added
+    assert [one.split for one in others] == [one.split for one in events]
+
+
 def test_the_last_answer_about_a_file_counts(settings: Settings, event: EventSettings, folder: Path):
     add_recordings(settings, event, folder / "a.wav")
     report = add_recordings(settings, event, folder / "a.wav", contains_event=False)

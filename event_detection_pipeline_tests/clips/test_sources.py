@@ -13,7 +13,7 @@ from event_detection_pipeline.clips.export import EmptyStash, export_clips
 from event_detection_pipeline.clips.manifest import Clip
 from event_detection_pipeline.clips.sources import list_candidates
 from event_detection_pipeline.config import Settings
-from event_detection_pipeline_tests.household import add_conversation, add_stash_entry
+from event_detection_pipeline_tests.household import add_conversation, add_stash_entry, timed
 from event_detection_pipeline_tests.sounds import encode, tone
 
 Mongo = Database[dict[str, Any]]
@@ -64,6 +64,48 @@ def test_a_review_counts_for_its_own_event(database: Mongo, settings: Settings):
     assert (doorbell.text, doorbell.contains_event, doorbell.type) == ("oh dear", False, "negative")
 
 
+def test_where_a_person_heard_it_goes_before_where_the_scan_did(database: Mongo, settings: Settings):
+    id_ = add_conversation(database, transcript="oh dear")
+    database["event_scans"].insert_one(version_of(id_) | {"flagged": True, "time": 4.0})
+    database["event_reviews"].insert_one(version_of(id_) | {"answer": "accepted", "time": 2.5})
+    assert [clip.event_time for clip in export(database, settings)] == [2.5]
+
+
+def test_a_time_after_the_end_of_the_audio_is_none(database: Mongo, settings: Settings):
+    id_ = add_conversation(database, transcript="oh dear", words=timed(("oh", 0.5), ("dear", 1.5)))
+    database["event_reviews"].insert_one(version_of(id_) | {"answer": "accepted", "time": 60.0})
+    assert [(clip.text, clip.event_time) for clip in export(database, settings)] == [("oh dear <sneeze>", None)]
+
+
+def test_a_clip_without_the_event_has_no_time_of_it(database: Mongo, settings: Settings):
+    id_ = add_conversation(database)
+    database["event_scans"].insert_one(version_of(id_) | {"flagged": True, "time": 2.0})
+    add_stash_entry(database, id_)
+    assert [(clip.contains_event, clip.event_time) for clip in export(database, settings)] == [(False, None)]
+
+
+def test_an_event_that_may_be_anywhere_in_a_long_pause_has_no_time(database: Mongo, settings: Settings):
+    id_ = add_conversation(database, seconds=12.0, words=timed(("hello", 0.5), ("there", 11.0)))
+    add_stash_entry(database, id_, transcript="hello <sneeze> there")
+    assert [(clip.contains_event, clip.event_time) for clip in export(database, settings)] == [(True, None)]
+
+
+def test_a_tag_that_a_person_wrote_is_not_doubled_where_they_heard_it(database: Mongo, settings: Settings):
+    words = timed(("hello", 0.5), ("there", 1.5), ("oh", 9.5), ("dear", 10.5))
+    id_ = add_conversation(database, seconds=12.0, words=words, transcript="hello there oh dear")
+    review = {"answer": "accepted", "transcript": "hello <sneeze> there oh dear", "time": 11.2}
+    database["event_reviews"].insert_one(version_of(id_) | review)
+    assert [clip.text for clip in export(database, settings)] == ["hello <sneeze> there oh dear"]
+
+
+def test_when_it_was_stashed_goes_before_when_it_was_answered(database: Mongo, settings: Settings):
+    id_ = add_conversation(database)
+    review = {"answer": "rejected", "reviewed_at": "2025-05-01T00:00:00Z"}
+    database["event_reviews"].insert_one(version_of(id_) | review)
+    add_stash_entry(database, id_, created_at="2025-04-01T00:00:00Z")
+    assert [clip.timestamp for clip in export(database, settings)] == ["2025-04-01T00:00:00+00:00"]
+
+
 def test_a_review_says_what_was_really_said(database: Mongo, settings: Settings):
     id_ = add_conversation(database, transcript="old dear")
     review = {"answer": "accepted", "transcript": "oh <sneeze> dear"}
@@ -88,6 +130,15 @@ def test_an_entry_without_a_text_says_what_the_recogniser_heard(database: Mongo,
     add_stash_entry(database, add_conversation(database, transcript="oh dear"), transcript=None)
     add_stash_entry(database, add_conversation(database, transcript="", segments=segments), transcript="")
     assert sorted(clip.text for clip in export(database, settings)) == ["hello there", "oh dear"]
+
+
+def test_notes_of_the_app_are_not_spoken(database: Mongo, settings: Settings):
+    segments = [
+        {"start": 0.0, "end": 2.0, "text": "oh dear"},
+        {"start": 2.0, "end": 2.0, "text": "recording paused", "segment_type": "note"},
+    ]
+    add_stash_entry(database, add_conversation(database, transcript="", segments=segments), transcript="")
+    assert [clip.text for clip in export(database, settings)] == ["oh dear"]
 
 
 def test_a_transcript_that_is_edited_in_chronicle_makes_another_clip(database: Mongo, settings: Settings):
@@ -115,11 +166,10 @@ def test_a_rejected_flag_overrules_the_recogniser_but_not_a_tag_that_a_person_wr
 ):
     id_ = add_conversation(database)
     database["event_reviews"].insert_one(version_of(id_) | {"answer": "rejected"})
-    entry = add_stash_entry(database, id_, transcript="oh [sneeze] dear")
+    add_stash_entry(database, id_, transcript="oh [sneeze] dear")
     assert [clip.text for clip in export(database, settings)] == ["oh dear"]
     text = "oh [sneeze] dear <sneeze> me"
     database["training_stash"].update_one({}, {"$set": {"transcript": text}})
-    assert entry
     assert [clip.text for clip in export(database, settings)] == ["oh dear <sneeze> me"]
 
 
@@ -225,6 +275,13 @@ def test_a_conversation_that_chronicle_forgot_still_has_the_stash(database: Mong
     copies = [{"chunk_index": 0, "audio_data": base64.b64encode(encode(tone(2.0))).decode()}]
     add_stash_entry(database, "forgotten", audio_chunks=copies, transcript="oh <sneeze>")
     assert [clip.text for clip in export(database, settings)] == ["oh <sneeze>"]
+
+
+def test_the_segments_in_the_stash_serve_where_the_version_is_gone(database: Mongo, settings: Settings):
+    copies = [{"chunk_index": 0, "audio_data": base64.b64encode(encode(tone(4.0))).decode()}]
+    segments = [{"start": 1.0, "end": 1.4, "text": "[sneeze]", "segment_type": "event"}]
+    add_stash_entry(database, "forgotten", audio_chunks=copies, transcript="<sneeze>", segments=segments)
+    assert [clip.event_time for clip in export(database, settings)] == [1.2]
 
 
 def test_a_deleted_conversation_leaves_the_clips_and_the_disk(database: Mongo, settings: Settings):

@@ -56,6 +56,11 @@ def test_words_of_another_text_give_no_times():
     assert from_words("well", [], TAG, 3.0) is None
 
 
+def test_a_few_timed_words_among_many_are_not_trusted():
+    words = [*spoken("oh dear"), *[Word(text, None, None) for text in ("well", "I", "never")]]
+    assert from_words("oh dear", words, TAG, 3.0) is None
+
+
 times = st.none() | st.floats(-2, 20) | st.sampled_from([1e9, -1.0])
 
 
@@ -97,6 +102,13 @@ def test_a_known_moment_moves_the_tag_nearby():
     located = locate_event(timeline, 4.0, 6.0)
     assert tags(located) == [(4.0, 6.0)]
     assert locate_event(timeline, 17.0, 19.0) is None
+
+
+def test_of_two_tags_nearby_the_nearer_one_is_moved():
+    words = [*spoken("well"), Word(TAG, 1.0, 1.4), *spoken("dear", start=2.0), Word(TAG, 3.0, 3.4)]
+    timeline = from_words(f"well {TAG} dear {TAG}", words, TAG, 6.0)
+    assert timeline is not None
+    assert tags(locate_event(timeline, 3.5, 4.5)) == [(1.0, 1.4), (3.5, 4.5)]
 
 
 def test_an_event_is_inserted_between_the_words_around_it():

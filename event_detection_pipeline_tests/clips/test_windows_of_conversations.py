@@ -14,7 +14,7 @@ from event_detection_pipeline.chronicle.audio import decode
 from event_detection_pipeline.clips.export import export_clips
 from event_detection_pipeline.clips.manifest import Clip
 from event_detection_pipeline.config import EventSettings, Settings
-from event_detection_pipeline_tests.household import add_conversation, add_stash_entry
+from event_detection_pipeline_tests.household import add_conversation, add_stash_entry, timed
 from event_detection_pipeline_tests.sounds import RATE, encode, tone
 
 SECONDS = 120
@@ -182,6 +182,16 @@ def test_an_event_whose_time_nobody_knows_is_set_aside(
     id_ = add_conversation(database, chunks=chunks, words=words, transcript=texts(words))
     add_stash_entry(database, id_, transcript=texts(words[:10]) + " <sneeze> end")
     assert "event_time_unknown" in export_clips(database, settings, event).rejects_by_reason
+
+
+def test_a_window_in_which_nobody_speaks_is_not_among_the_others(
+    database: Database[dict[str, Any]], settings: Settings, event: EventSettings
+):
+    words = timed(("hello", 1.0), ("there", 5.0), ("oh", 9.0), ("dear", 14.0))
+    id_ = add_conversation(database, seconds=70.0, words=words)
+    add_stash_entry(database, id_, transcript="hello <sneeze> there oh dear")
+    clips = export_clips(database, settings, event).clips
+    assert clips and all(clip.text for clip in clips)
 
 
 def test_a_recognisers_event_outside_the_audio_is_none(
