@@ -186,6 +186,7 @@ def test_a_new_mistake_on_the_golden_set_keeps_the_candidate_back(
     settings = EVALUATION.model_copy(update={"golden_manifest": tmp_path / "golden.jsonl", "transcribed_clips": 0})
     assert room.evaluate(room.bad, room.good, settings).new_mistakes == (clip.audio,)
     assert room.evaluate(room.good, room.bad, settings).new_mistakes == ()
+    assert room.evaluate(room.bad, room.bad, settings).new_mistakes == (), "the promoted one makes it too"
 
 
 def test_the_folder_tells_how_it_detects(room: Room) -> None:

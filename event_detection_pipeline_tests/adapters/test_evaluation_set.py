@@ -32,3 +32,13 @@ def test_only_what_was_flagged_or_recorded_is_another_sound(
     line = Clip(audio, "good morning", "2026-11-01T12:00:00+00:00", "positive", **said)  # type: ignore[arg-type]
     write_manifest(tmp_path / "m.jsonl", [line])
     assert read_golden_set(tmp_path / "m.jsonl", CHIME).kinds == (kind,)
+
+
+def test_another_events_golden_clips_are_left_out(tmp_path: Path) -> None:
+    lines = []
+    for number, event in enumerate(("chime", "doorbell", "")):  # an older export did not name it
+        audio = str(make_clip(tmp_path / f"{number}.wav", number, with_event=False).audio)
+        lines.append(Clip(audio, "good morning", "2026-11-01T12:00:00+00:00", "positive", event=event))
+    write_manifest(tmp_path / "m.jsonl", lines)
+    golden = read_golden_set(tmp_path / "m.jsonl", CHIME)
+    assert [Path(clip.audio).stem for clip in golden.clips] == ["0", "2"]

@@ -75,11 +75,12 @@ def test_a_first_adapter_passes_against_nobody() -> None:
 
 
 def test_a_first_adapter_on_little_evidence_passes_with_a_warning_and_a_second_one_does_not() -> None:
-    first, second = judge(small(FIRST, 9), SETTINGS), judge(small(SECOND, 9), SETTINGS)
+    first, second = judge(small(FIRST, 19), SETTINGS), judge(small(SECOND, 19), SETTINGS)
     assert first.passed
-    assert "insufficient evidence: 9 test events from 9 conversations" in first.reason
+    assert "insufficient evidence: 19 test events from 19 conversations" in first.reason
     assert not second.passed
     assert second.reason.endswith("chime_v1 stays")
+    assert judge(small(SECOND, 20), SETTINGS).passed
 
 
 def test_many_events_of_few_conversations_are_little_evidence() -> None:
@@ -139,6 +140,12 @@ def test_surely_more_false_alarms_are_refused_though_the_ranking_is_the_same() -
     assert "false alarms an hour" in verdict.reason
 
 
+def test_a_few_more_false_alarms_may_be_chance() -> None:
+    two, four = ((0.9,) * EVENTS + (0.6,) * count + (0.1,) * (OTHERS - count) for count in (2, 4))
+    beside = replace(SECOND, promoted=contender("chime_v1", two))
+    assert judge(replace(beside, candidate=contender("chime_v2", four)), SETTINGS).passed
+
+
 def test_a_new_mistake_on_the_golden_set_is_refused_whatever_the_figures() -> None:
     verdict = judge(replace(SECOND, new_mistakes=("data/golden/7.wav",)), SETTINGS)
     assert not verdict.passed
@@ -158,3 +165,8 @@ def test_every_refusal_names_a_number_or_a_file(promoted: Contender | None) -> N
     verdict = judge(replace(FIRST, candidate=bad, promoted=promoted), SETTINGS)
     assert not verdict.passed
     assert any(character.isdigit() for character in verdict.reason)
+    assert verdict.against == (promoted and promoted.name)
+
+
+def test_a_score_at_the_threshold_is_flagged() -> None:
+    assert contender("chime_v2", (0.5, *PERFECT[1:])).flags()[0]

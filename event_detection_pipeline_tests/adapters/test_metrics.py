@@ -1,20 +1,25 @@
 """Figures against values known from elsewhere."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from event_detection_pipeline.adapters.examples import Example
 from event_detection_pipeline.adapters.metrics import (
     average_precision,
     bootstrap,
     measure,
+    measure_examples,
     precision_difference,
     proportion,
     rate_per_hour,
     roc_auc,
 )
+from event_detection_pipeline.config import SAMPLE_RATE
 
 
 @pytest.mark.parametrize(("hits", "trials", "low"), [(10, 10, 0.72), (20, 20, 0.84)])
@@ -83,6 +88,20 @@ def test_figures_at_a_threshold_count_what_is_flagged() -> None:
     assert metrics.precision.value == pytest.approx(2 / 3)
     assert metrics.f1.value == pytest.approx(2 / 3)
     assert metrics.false_alarm_rate.value == 0.5
+
+
+def test_hours_are_those_of_all_clips() -> None:
+    half_an_hour = 1800 * SAMPLE_RATE
+    examples = [Example(Path(), (), markers, half_an_hour, name) for markers, name in (((0,), "a"), ((), "b"))]
+    metrics = measure_examples(examples, [0.9, 0.8], 0.5, 0.95)
+    assert (metrics.hours, metrics.false_alarms_per_hour.value) == (1.0, 1.0)
+
+
+def test_the_bootstrap_of_a_mean_is_about_the_normal_interval() -> None:
+    values = np.random.default_rng(0).normal(size=200)
+    low, high = bootstrap(lambda index: float(values[index].mean()), [str(number) for number in range(200)], 0.9)
+    assert low is not None and high is not None
+    assert high - low == pytest.approx(2 * 1.645 * values.std() / np.sqrt(200), rel=0.1)
 
 
 def test_bootstrap_resamples_conversations_not_clips() -> None:

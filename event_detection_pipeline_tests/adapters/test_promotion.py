@@ -80,6 +80,14 @@ def test_an_approval_is_waited_for_and_names_who_gave_it(careful: Settings, stor
     assert decision.reason.startswith("approved by ada: I listened to ten of its flags")
 
 
+def test_what_is_approved_goes_before_a_newer_one_that_waits(careful: Settings, store: AdapterStore) -> None:
+    approved = add_adapter(careful)
+    add_adapter(careful)
+    store.approve(approved, by="ada", reason="good")
+    decision = decide(store, careful, "sneeze")
+    assert (decision.state, decision.version) == ("promote", approved)
+
+
 def test_an_approval_helps_nothing_that_did_not_pass_the_gate(careful: Settings, store: AdapterStore) -> None:
     store.approve(add_adapter(careful, passed=False), by="ada", reason="please")
     assert decide(store, careful, "sneeze").state == "refused"

@@ -156,6 +156,24 @@ def test_a_removed_adapter_is_gone_everywhere_and_its_number_stays_taken(machine
     assert str(add(scanner)) == "sneeze_v3"
 
 
+def test_a_removal_that_is_cut_short_leaves_no_half_adapter(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = machines["trainer"]
+    version = add(trainer)
+    remove = trainer._files.rm
+
+    def lost(path: str, **options: Any) -> None:
+        if path.endswith(str(version)):
+            raise ConnectionError
+        remove(path, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(trainer._files, "rm", lost)
+        trainer.remove(version)
+    assert machines["scanner"].versions("sneeze") == []
+
+
 def test_the_settings_choose_the_store(tmp_path: Path) -> None:
     assert type(open_store(Settings(data_dir=tmp_path))) is AdapterStore
     shared = Settings(data_dir=tmp_path, adapters=AdapterSettings(url="memory://somewhere"))

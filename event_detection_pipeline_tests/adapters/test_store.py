@@ -130,6 +130,15 @@ def test_an_approval_is_kept_and_moves_nothing(tmp_path: Path) -> None:
     assert store.promoted("sneeze") is None
 
 
+def test_of_two_approvals_the_last_counts(tmp_path: Path) -> None:
+    store = AdapterStore(tmp_path)
+    version = add(store)
+    for name in ("ada", "ben"):
+        store.approve(version, by=name, reason="good")
+    approval = store.approval(version)
+    assert approval and approval.by == "ben"
+
+
 def test_old_drafts_are_cleaned_up_and_young_ones_are_not(tmp_path: Path) -> None:
     store = AdapterStore(tmp_path)
     old, young = tmp_path / ".sneeze_v1.draft", tmp_path / ".sneeze_v2.draft"

@@ -39,12 +39,12 @@ def test_probabilities_that_are_all_low_still_get_a_threshold_between_them() -> 
 
 
 @pytest.mark.parametrize("rule", ["highest_recall", "best_f1"])
-def test_few_events_give_the_default_and_say_so(rule: str) -> None:
-    few = MIN_VALIDATION_EVENTS - 1
+@pytest.mark.parametrize(("events", "others"), [(MIN_VALIDATION_EVENTS - 1, 9), (9, MIN_VALIDATION_EVENTS - 1)])
+def test_few_clips_of_a_class_give_the_default_and_say_so(rule: str, events: int, others: int) -> None:
     settings = EvaluationSettings.model_validate({"default_threshold": 0.4, "threshold_rule": rule})
-    chosen = choose_threshold([True] * few + [False] * 9, [0.9] * few + [0.1] * 9, settings)
+    chosen = choose_threshold([True] * events + [False] * others, [0.9] * events + [0.1] * others, settings)
     assert chosen.value == 0.4
-    assert chosen.rule.startswith(f"default: {few} events")
+    assert chosen.rule.startswith(f"default: {events} events and {others} others in validation")
 
 
 def test_the_two_rules_differ_where_one_loud_other_clip_costs_half_of_the_events() -> None:
