@@ -55,6 +55,20 @@ def test_the_latest_materialization_of_each_asset_is_kept(instance: dg.DagsterIn
     assert instance.fetch_materializations(dg.AssetKey("training_manifest"), limit=1).records
 
 
+def test_the_latest_observation_of_an_asset_is_kept(instance: dg.DagsterInstance) -> None:
+    @dg.op
+    def look(context: dg.OpExecutionContext) -> None:
+        context.log_event(dg.AssetObservation("conversations"))
+
+    @dg.job
+    def observe() -> None:
+        look()
+
+    _, latest = (observe.execute_in_process(instance=instance).run_id for _ in range(2))
+    assert prune(instance, TOMORROW) == (1, 1)
+    assert runs(instance) == {latest}
+
+
 def test_what_the_last_judged_adapter_was_trained_on_is_kept(instance: dg.DagsterInstance) -> None:
     trained = materialize(instance, "training_clips")
     materialize(instance, "training_manifest", "candidate_adapter", "adapter_evaluation")

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def samples(total: int = 70, untrained: int = 20, unasked: int = 20) -> Samples:
 
 
 def test_enough_new_samples_start_a_retraining() -> None:
-    assert decide(samples(untrained=20), None, None, RULES, min_samples=50).attempt == 1
+    assert decide(samples(total=50, untrained=20), None, None, RULES, min_samples=50).attempt == 1
 
 
 def test_too_few_new_samples_wait() -> None:
@@ -92,8 +93,9 @@ def test_the_same_samples_never_get_more_attempts_than_allowed(
 
 
 def test_a_key_names_the_samples_and_the_attempt() -> None:
-    keys = {run_key("sneeze", samples(total), attempt) for total in (70, 71) for attempt in (1, 2)}
-    assert len(keys) == 4
+    one_more, another = replace(samples(70), total=71), replace(samples(70), newest="sample-71")
+    asked = [(samples(70), 1), (samples(70), 2), (one_more, 1), (another, 1)]
+    assert len({run_key("sneeze", *these) for these in asked}) == 4
     assert run_key("sneeze", samples(70), 1) == run_key("sneeze", samples(70), 1)
 
 
@@ -303,19 +305,45 @@ def candidate_adapter(): ...
 def adapter_evaluation(): ...
 
 assets = [training_clips, training_manifest, candidate_adapter, adapter_evaluation]
+
+def run(event, *selection):
+    dg.materialize(assets, instance=instance, partition_key=event, selection=selection or None)
+
 with dg.DagsterInstance.ephemeral() as instance:
-    dg.materialize(assets, instance=instance, partition_key="sneeze")
-    dg.materialize(assets, instance=instance, partition_key="doorbell", selection=[training_clips])
+    {before}
     tick = stash_growth(dg.build_sensor_context(instance=instance), mongo=mongo, store=AdapterStoreResource())
     print([request.partition_key for request in tick.run_requests])
 """
 
 
-def test_of_two_events_only_the_one_that_was_not_trained_is_trained(
-    database: Database[dict[str, Any]], mongodb_uri: str, tmp_path: Path
-) -> None:
+@pytest.fixture
+def trained_of_two(database: Database[dict[str, Any]], mongodb_uri: str, tmp_path: Path) -> Callable[..., str]:
+    """Which of two events, sneeze and doorbell, the sensor starts a training of, given 25 samples and what was
+    before."""
     fill(database, 25)
     config = tmp_path / "two.toml"
     config.write_text('min_samples = 10\n[[events]]\nname = "sneeze"\n[[events]]\nname = "doorbell"\n')
-    environment = {"MONGODB_URI": mongodb_uri, "MONGODB_DATABASE": database.name}
-    assert run_python(TWO_EVENTS, EVENT_DETECTION_CONFIG=str(config), **environment) == "['doorbell']"
+    environment = {"MONGODB_URI": mongodb_uri, "MONGODB_DATABASE": database.name, "EVENT_DETECTION_CONFIG": str(config)}
+
+    def ask(*before: str) -> str:
+        return run_python(TWO_EVENTS.replace("{before}", "\n    ".join(before)), **environment)
+
+    return ask
+
+
+def test_of_two_events_only_the_one_that_was_not_trained_is_trained(trained_of_two: Callable[..., str]) -> None:
+    assert trained_of_two('run("sneeze")', 'run("doorbell", training_clips)') == "['doorbell']"
+
+
+def test_what_another_event_exported_meanwhile_was_not_trained_with(trained_of_two: Callable[..., str]) -> None:
+    more_came = 'mongo.open()["training_stash"].insert_many([{"conversation_id": "new"} for _ in range(20)])'
+    trained = trained_of_two(
+        'run("sneeze", training_clips)', more_came, 'run("doorbell", training_clips)', 'run("sneeze", *assets[1:])'
+    )
+    assert trained == "['sneeze', 'doorbell']"
+
+
+def test_a_training_of_one_event_keeps_no_other_from_training(trained_of_two: Callable[..., str]) -> None:
+    going_on = 'tags={"dagster/partition": "sneeze"}, status=dg.DagsterRunStatus.STARTED'
+    full_loop = "from event_detection_pipeline.definitions import defs; loop = defs.resolve_job_def('full_loop')"
+    assert trained_of_two(full_loop, f"instance.create_run_for_job(loop, {going_on})") == "['doorbell']"
