@@ -61,7 +61,10 @@ def test_what_cannot_be_used_is_set_aside_with_its_reason(database: Database[dic
         ): "no_times",
         add_stash_entry(
             database,
-            add_conversation(database, chunks=[{"chunk_index": i, "audio_data": encode(tone(4))} for i in (0, 2)]),
+            add_conversation(
+                database,
+                chunks=[{"chunk_index": i, "audio_data": encode(tone(4)), "duration": 4.0} for i in (0, 2)],
+            ),
         ): "audio_gap",
         add_stash_entry(database, add_conversation(database), transcript="ß" * 500): "label_too_long",
     }
