@@ -1,8 +1,10 @@
 """The page in a real Chromium: what a person sees, presses and swipes, and what is in the database then."""
 
 import re
+import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +12,14 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from pymongo.database import Database
 
+from event_detection_pipeline.review import page as page_module
 from event_detection_pipeline_tests.review.conftest import PATIENCE_SECONDS, Server
-from event_detection_pipeline_tests.review.flags import add_flagged, add_many_flagged, review_of, version_of
+from event_detection_pipeline_tests.review.flags import add_flagged, add_many_flagged, version_of
 
 Db = Database[dict[str, Any]]
 
 LOCK_MS = 400  # a little longer than the page ignores a second answer
+POLL_MS = 26_000  # a little longer than the page waits before it asks for cards again
 
 
 def flags(database: Db, count: int = 1, **fields: Any) -> list[str]:
@@ -135,6 +139,20 @@ def test_a_swipe_with_a_finger_answers_and_scrolling_does_not(browser: Browser, 
     context.close()
 
 
+def test_selecting_text_with_the_mouse_answers_nothing(page: Page, server: Server, database: Db):
+    flags(database, 1, transcript="well bless you and many other words that somebody may want to copy", time=None)
+    open_page(page, server)
+    box = page.locator(".transcript p").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 2, box["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 180, box["y"] + 12, steps=8)
+    page.mouse.up()
+    assert page.evaluate("getSelection().toString()").startswith("well bless you")
+    page.wait_for_timeout(LOCK_MS)
+    assert answered(database) == {}
+
+
 def test_answers_given_without_a_server_are_kept_and_sent_later(page: Page, server: Server, database: Db):
     conversations = flags(database, 3)
     open_page(page, server)
@@ -178,6 +196,64 @@ def test_an_answer_that_never_left_is_taken_back_here(page: Page, server: Server
     assert answered(database) == {}
 
 
+def test_an_answer_that_another_tab_has_sent_is_taken_back(
+    context: BrowserContext, page: Page, server: Server, database: Db
+):
+    [conversation] = flags(database, 1)
+    open_page(page, server)
+    page.route("**/answers", lambda route: route.abort())
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".outbox")).to_be_visible()
+    context.new_page().goto(server.url)
+    wait_for(lambda: answered(database) == {conversation: "accepted"})
+    page.unroute("**/answers")
+    page.get_by_role("button", name="Undo").click()
+    expect(title(page)).to_have_text("Card 0")
+    wait_for(lambda: answered(database) == {conversation: None})
+
+
+def poll(page: Page) -> None:
+    with page.expect_response("**/next"):
+        page.clock.fast_forward(POLL_MS)
+    page.wait_for_timeout(LOCK_MS)
+
+
+def test_a_card_stays_in_front_of_a_person_over_a_restart_of_the_server(page: Page, server: Server, database: Db):
+    flags(database, 1)
+    page.clock.install()
+    open_page(page, server)
+    server.stop()
+    for _ in range(3):
+        add_flagged(database, event="sneeze", score=0.51, title="Comes before it in the queue")
+    server.start()
+    poll(page)
+    expect(title(page)).to_have_text("Card 0")
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_a_card_that_somebody_else_took_makes_way_but_not_what_was_typed(
+    page: Page, server: Server, database: Db, typed: bool
+):
+    flags(database, 2)
+    page.clock.install()
+    open_page(page, server)
+    if typed:
+        page.keyboard.press("ArrowUp")
+        page.get_by_label("What was said").fill("half a sen")
+    server.stop()
+    server.start()
+    page.request.post(f"{server.url}/api/user-loop/v2/next", data={"client": "somebody-else", "count": 1})
+    poll(page)
+    if typed:
+        expect(page.get_by_label("What was said")).to_have_value("half a sen")
+        expect(title(page)).to_have_text("Card 0")
+    else:
+        expect(title(page)).to_have_text("Card 1")
+        expect(page.locator("footer .status")).to_have_text(
+            "That card was answered elsewhere, or somebody else has it now"
+        )
+
+
 def test_two_people_never_see_the_same_card(browser: Browser, server: Server, database: Db):
     flags(database, 8)
     seen: list[str] = []
@@ -219,46 +295,6 @@ def test_a_skipped_card_is_shown_again_on_request(page: Page, server: Server, da
     assert len(answered(database)) == 1
 
 
-def test_a_corrected_text_and_place_go_with_the_answer(page: Page, server: Server, database: Db):
-    [conversation] = flags(database, 1, transcript="bless you", time=2.0)
-    open_page(page, server)
-    expect(page.get_by_role("button", name="Play")).to_be_enabled()
-    page.keyboard.press("ArrowUp")
-    area = page.get_by_label("What was said")
-    area.press("Home")
-    page.get_by_role("button", name="Put <sneeze> here").click()
-    expect(area).to_have_value("<sneeze> bless you")
-    wave = page.locator(".wave").bounding_box()
-    assert wave is not None
-    page.mouse.click(wave["x"] + wave["width"] * 0.8, wave["y"] + wave["height"] / 2)
-    page.get_by_role("button", name="It is at the playhead").click()
-    area.press("ArrowRight")  # moves the caret, answers nothing
-    area.press("Escape")
-    page.keyboard.press("ArrowLeft")
-    wait_for(lambda: answered(database) == {conversation: "rejected"})
-    review = review_of(database, conversation, "sneeze")
-    assert review["time"] == pytest.approx(4.0, abs=0.1)
-    wait_for(lambda: database["training_stash"].count_documents({"transcript": "<sneeze> bless you"}) == 1)
-
-
-def test_space_plays_the_seconds_around_the_event(page: Page, server: Server, database: Db):
-    flags(database, 1, seconds=20.0, time=10.0)
-    page.add_init_script(
-        """window.played = []; const play = HTMLMediaElement.prototype.play;
-        HTMLMediaElement.prototype.play = function () { window.played.push(this); return play.call(this); };"""
-    )
-    open_page(page, server)
-    expect(page.get_by_role("button", name="Play")).to_be_enabled()
-    page.get_by_label("Speed").select_option("2")
-    page.locator("article").focus()
-    page.keyboard.press(" ")
-    expect(page.get_by_role("button", name="Stop")).to_be_visible()
-    at = page.evaluate("[played[0].currentTime, played[0].playbackRate]")
-    assert at[0] == pytest.approx(8.0, abs=0.5) and at[1] == 2
-    expect(page.get_by_role("button", name="Play")).to_be_visible()
-    assert page.evaluate("played[0].currentTime") == pytest.approx(12.0, abs=0.3)
-
-
 def test_cards_of_one_event_can_be_chosen(page: Page, server: Server, database: Db):
     add_flagged(database, event="sneeze", score=0.51)
     add_flagged(database, event="doorbell", score=0.9)
@@ -288,6 +324,29 @@ def test_the_page_opens_without_a_connection(context: BrowserContext, page: Page
     wait_for(lambda: page.evaluate("navigator.serviceWorker.controller !== null"))
     server.stop()
     page.reload()
+    expect(page.get_by_role("heading")).to_have_text("No connection")
+
+
+def test_after_an_upgrade_the_new_page_opens_without_a_connection(
+    context: BrowserContext, database: Db, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    static = tmp_path / "static"
+    shutil.copytree(page_module.STATIC, static)
+    monkeypatch.setattr(page_module, "STATIC", static)
+    server = Server(database)
+    page = context.new_page()
+    page.goto(server.url)
+    wait_for(lambda: page.evaluate("navigator.serviceWorker.controller !== null"))
+    [script] = (static / "assets").glob("*.js")
+    script.rename(static / "assets" / "next.js")
+    html = (static / "index.html").read_text().replace(script.name, "next.js")
+    (static / "index.html").write_text(html.replace("<title>Review", "<title>The next review"))
+    page.reload()
+    kept = "caches.open('review-page').then(async (cache) => (await cache.keys()).map(({url}) => url.split('/').pop()))"
+    wait_for(lambda: "next.js" in page.evaluate(kept) and script.name not in page.evaluate(kept))
+    server.stop()
+    page.reload()
+    expect(page).to_have_title("The next review")
     expect(page.get_by_role("heading")).to_have_text("No connection")
 
 

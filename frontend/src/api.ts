@@ -114,8 +114,9 @@ async function problemOf(response: Response): Promise<string> {
   }
 }
 
-export async function fetchCards(client: string, count: number, event: string | null): Promise<Card[]> {
-  return (await (await call("/next", { client, count, event })).json()).cards;
+/** The next cards, among them the one in front of the person as long as nobody else has it. */
+export async function fetchCards(client: string, count: number, event: string | null, current: CardId | null): Promise<Card[]> {
+  return (await (await call("/next", { client, count, event, current: current && idOf(current) })).json()).cards;
 }
 
 export async function postAnswer(answer: Answer): Promise<number> {

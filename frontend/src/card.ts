@@ -13,7 +13,8 @@ export interface CardActions {
   editing(open: boolean): void;
   drafted(draft: Draft): void;
   playhead(): number;
-  shift(by: number): void;
+  /** Show the minute before or after this one. */
+  shift(by: -1 | 1): void;
 }
 
 export interface CardView {
@@ -22,6 +23,8 @@ export interface CardView {
   problem: HTMLElement;
   edit(open: boolean): void;
   moved(time: number): void;
+  /** Of a long conversation these seconds are shown. */
+  stretched(start: number, end: number | null): void;
 }
 
 export function cardView(card: Card, draft: Draft, actions: CardActions): CardView {
@@ -35,7 +38,14 @@ export function cardView(card: Card, draft: Draft, actions: CardActions): CardVi
     actions.drafted(draft);
   });
   const toggle = h("button", { type: "button", class: "quiet", click: () => view.edit(Boolean(form.element.hidden)) }, "Correct the text or place", kbd("↑"));
-  const long = card.duration > 60;
+  const stretch = h("span", {});
+  const stretching = h(
+    "p",
+    { class: "stretch", hidden: true },
+    h("button", { type: "button", class: "quiet", click: () => actions.shift(-1) }, "Earlier"),
+    stretch,
+    h("button", { type: "button", class: "quiet", click: () => actions.shift(1) }, "Later"),
+  );
   const element = h(
     "article",
     { class: "card", tabindex: -1, "aria-labelledby": "heard" },
@@ -44,14 +54,7 @@ export function cardView(card: Card, draft: Draft, actions: CardActions): CardVi
     factsOf(card),
     wave,
     problem,
-    long &&
-      h(
-        "p",
-        { class: "stretch" },
-        h("button", { type: "button", class: "quiet", click: () => actions.shift(-1) }, "Earlier"),
-        h("span", {}, "A minute of it is shown"),
-        h("button", { type: "button", class: "quiet", click: () => actions.shift(1) }, "Later"),
-      ),
+    stretching,
     text,
     toggle,
     form.element,
@@ -69,6 +72,10 @@ export function cardView(card: Card, draft: Draft, actions: CardActions): CardVi
     },
     moved(time) {
       form.moved(time);
+    },
+    stretched(start, end) {
+      stretching.hidden = end === null;
+      stretch.textContent = end === null ? "" : `${clock(start)} to ${clock(end)} is shown`;
     },
   };
   toggle.setAttribute("aria-expanded", "false");
@@ -148,7 +155,7 @@ function editForm(card: Card, draft: Draft, actions: CardActions, changed: () =>
       h("button", { type: "button", click: () => moved(actions.playhead()) }, "It is at the playhead"),
       place,
     ),
-    h("p", { class: "muted" }, "Drag the marked place in the waveform, or click where it is. What you correct goes with your answer."),
+    h("p", { class: "muted" }, "Click in the waveform where it is and press “It is at the playhead”; a place that is marked there can also be dragged. What you correct goes with your answer."),
   );
   return { element, moved, focus: () => area.focus() };
 }

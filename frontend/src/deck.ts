@@ -1,6 +1,6 @@
 /** The cards in hand: which is shown, which come next, and which were answered and can be taken back. */
 
-import { type Answer, type Card, fetchCards, keyOf, postSkip, postUndo, postUnskip } from "./api";
+import { type Answer, type Card, fetchCards, keyOf, postAnswer, postSkip, postUndo, postUnskip } from "./api";
 import type { Outbox } from "./outbox";
 
 const IN_HAND = 3;
@@ -8,6 +8,14 @@ const IN_HAND = 3;
 export interface Answered {
   card: Card;
   answer: Answer;
+}
+
+export interface DeckEvents {
+  changed(): void;
+  /** Whether the person is correcting the current card. */
+  busy(): boolean;
+  /** The current card was answered elsewhere, or somebody else has it. */
+  lost(): void;
 }
 
 export class Deck {
@@ -23,7 +31,7 @@ export class Deck {
   constructor(
     private readonly client: string,
     private readonly outbox: Outbox,
-    private readonly changed: () => void,
+    private readonly events: DeckEvents,
   ) {
     // Answers of an earlier visit that are still on their way.
     for (const answer of outbox.waiting) this.#gone.add(keyOf(answer));
@@ -55,14 +63,14 @@ export class Deck {
     this.#gone.add(keyOf(card));
     this.#done.push({ card, answer });
     this.outbox.add(answer);
-    this.changed();
+    this.events.changed();
   }
 
   async skip(): Promise<void> {
     const card = this.#cards.shift();
     if (!card) return;
     this.#gone.add(keyOf(card));
-    this.changed();
+    this.events.changed();
     await postSkip(card, this.client);
     await this.fill();
   }
@@ -78,12 +86,16 @@ export class Deck {
     const last = this.#done.at(-1);
     if (!last) return null;
     const unsent = await this.outbox.remove(last.answer);
-    const revision = this.#revisions.get(keyOf(last.card));
-    if (!unsent && revision !== undefined) await postUndo(last.card, this.client, revision, reviewer);
+    if (!unsent) {
+      // Where another tab has sent it, the same answer again changes nothing and tells its revision.
+      const revision = this.#revisions.get(keyOf(last.card)) ?? (await postAnswer(last.answer));
+      await postUndo(last.card, this.client, revision, reviewer);
+      this.#revisions.delete(keyOf(last.card));
+    }
     this.#done = this.#done.filter((one) => one !== last);
     this.#gone.delete(keyOf(last.card));
     this.#cards.unshift(last.card);
-    this.changed();
+    this.events.changed();
     return last.card;
   }
 
@@ -99,21 +111,24 @@ export class Deck {
     this.event = event;
     this.#cards = [];
     this.exhausted = false;
-    this.changed();
+    this.events.changed();
     return this.fill();
   }
 
   async #fill(): Promise<void> {
     const event = this.event;
+    const asked = this.current;
     // Those that are answered but not sent yet are ours too, as far as the server knows.
-    const found = await fetchCards(this.client, IN_HAND + Math.min(this.outbox.waiting.length, 40), event);
+    const found = await fetchCards(this.client, IN_HAND + Math.min(this.outbox.waiting.length, 40), event, asked);
     if (event !== this.event) return this.#fill();
     const cards = found.filter((card) => !this.#gone.has(keyOf(card)));
-    const first = this.current && cards.findIndex((card) => keyOf(card) === keyOf(this.current as Card));
-    // The card in front of a person stays there, unless somebody else has answered it meanwhile.
-    if (first !== null && first > 0) cards.unshift(...cards.splice(first, 1));
-    this.#cards = cards;
-    this.exhausted = cards.length === 0;
-    this.changed();
+    const current = this.current;
+    // The card in front of a person stays there, unless somebody else has it meanwhile; what they typed stays even then.
+    const keep = current !== asked || this.events.busy();
+    const stays = current && (cards.find((card) => keyOf(card) === keyOf(current)) ?? (keep ? current : null));
+    if (current && !stays) this.events.lost();
+    this.#cards = stays ? [stays, ...cards.filter((card) => keyOf(card) !== keyOf(stays))] : cards;
+    this.exhausted = this.#cards.length === 0;
+    this.events.changed();
   }
 }

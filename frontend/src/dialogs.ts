@@ -10,7 +10,7 @@ const KEYS: [string, string][] = [
   ["←", "No, it is not"],
   ["↓", "Skip: leave it to somebody else"],
   ["↑", "Correct the text or the place"],
-  ["Space", "Play 2 s around the place, or stop"],
+  ["Space", "Play 2 s around the place, or from where you clicked; stop"],
   ["L", "Play it in a loop"],
   ["< >", "Slower, faster"],
   ["Ctrl+Z", "Take the last answer back"],

@@ -16,6 +16,8 @@ export function watchSwipes(card: HTMLElement, swipes: Swipes): void {
   card.addEventListener("pointerdown", (event) => {
     const target = event.target as HTMLElement;
     if (!event.isPrimary || event.button !== 0 || target.closest("button, select, input, textarea, summary, .wave")) return;
+    // The mouse selects text there; a finger that wants to, rests on it first.
+    if (event.pointerType === "mouse" && target.closest(".transcript")) return;
     from = { x: event.clientX, y: event.clientY, id: event.pointerId };
   });
   card.addEventListener("pointermove", (event) => {

@@ -9,7 +9,7 @@ import { helpDialog, loginDialog, reviewerName } from "./dialogs";
 import { h, kbd } from "./dom";
 import { watchSwipes } from "./gestures";
 import { Outbox } from "./outbox";
-import { Player, stretchOf } from "./player";
+import { neighbour, Player, type Stretch, stretchOf } from "./player";
 
 const POLL_MS = 25_000; // also keeps our cards ours: a lease lasts a minute
 const LOCK_MS = 350; // a held key or a double click answers one card only
@@ -22,7 +22,7 @@ let adapters: Adapters | null = null;
 let tab: "flags" | "adapters" = "flags";
 let offline = false;
 let lockedUntil = 0;
-let shown: { card: Card; view: CardView; draft: Draft; editing: boolean; shift: number } | null = null;
+let shown: { card: Card; view: CardView; draft: Draft; editing: boolean; stretch: Stretch } | null = null;
 
 const outbox = new Outbox({
   changed: (waiting, failing) => showOutbox(waiting, failing),
@@ -36,7 +36,11 @@ const outbox = new Outbox({
   },
   loginNeeded: () => showLogin(),
 });
-const deck = new Deck(client, outbox, () => render());
+const deck = new Deck(client, outbox, {
+  changed: () => render(),
+  busy: () => shown !== null && (shown.editing || shown.draft.transcript !== null || shown.draft.time !== null),
+  lost: () => say("That card was answered elsewhere, or somebody else has it now"),
+});
 const player = new Player({
   state: (state, problem) => {
     playLabel.textContent = state === "playing" ? "Stop" : "Play";
@@ -124,12 +128,12 @@ function showCard(card: Card): void {
     },
     playhead: () => player.position,
     shift: (by) => {
-      if (!shown) return;
-      shown.shift += by;
-      void player.show(view.wave, card, stretchOf(card, shown.shift), draft.time ?? card.time);
+      const there = shown && neighbour(card, shown.stretch, by);
+      if (there && there.start !== shown?.stretch.start) showStretch(there);
     },
   });
-  shown = { card, view, draft, editing: false, shift: 0 };
+  shown = { card, view, draft, editing: false, stretch: stretchOf(card) };
+  player.movable = false;
   view.wave.after(transport);
   watchSwipes(view.element, {
     pulled: (share, px) => {
@@ -140,7 +144,14 @@ function showCard(card: Card): void {
   });
   stage.replaceChildren(view.element, actions);
   view.element.focus({ preventScroll: true });
-  void player.show(view.wave, card, stretchOf(card), card.time);
+  showStretch(shown.stretch);
+}
+
+function showStretch(stretch: Stretch): void {
+  if (!shown) return;
+  shown.stretch = stretch;
+  shown.view.stretched(stretch.start, stretch.end);
+  void player.show(shown.view.wave, shown.card, stretch, shown.draft.time ?? shown.card.time);
 }
 
 function emptyState(): HTMLElement {
