@@ -85,6 +85,23 @@ def test_a_card_taken_back_is_the_clients_again():
     assert queue.take("ben", 2) == []
 
 
+def test_the_card_in_front_of_a_person_stays_theirs_when_the_queue_has_forgotten_who_held_it():
+    queue = Queue(lambda: [card(name) for name in "abcd"], "uncertain", Clock())
+    assert names(queue.take("ada", 2, current=card("c").key)) == ["c", "a"]
+    assert names(queue.take("ben", 4)) == ["b", "d"]
+    assert names(queue.take("ada", 1, current=card("a").key)) == ["a"]
+
+
+def test_what_somebody_else_holds_or_has_answered_is_nobodys_current_card():
+    queue = Queue(lambda: [card(name) for name in "abc"], "uncertain", Clock())
+    queue.take("ben", 1)
+    assert names(queue.take("ada", 1, current=card("a").key)) == ["b"]
+    queue.drop([card("b").key])
+    assert names(queue.take("ada", 1, current=card("b").key)) == ["c"]
+    queue.skip("ada", card("c").key)
+    assert queue.take("ada", 1, current=card("c").key) == []
+
+
 def test_the_most_uncertain_or_the_newest_comes_first():
     cards = [
         card("sure", 0.99),
@@ -105,20 +122,25 @@ def test_cards_can_be_of_one_event_only():
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["take", "drop", "skip", "wait"]), st.sampled_from("xyz"), st.integers(1, 3)),
+        st.tuples(
+            st.sampled_from(["take", "drop", "skip", "wait"]),
+            st.sampled_from("xyz"),
+            st.integers(1, 3),
+            st.sampled_from([None, *"abcdef"]),
+        ),
         max_size=40,
     )
 )
-def test_at_no_moment_do_two_people_hold_one_card(steps: list[tuple[str, str, int]]):
+def test_at_no_moment_do_two_people_hold_one_card(steps: list[tuple[str, str, int, str | None]]):
     clock, gone = Clock(), set[Key]()
     all_cards = [card(name) for name in "abcdef"]
     queue = Queue(lambda: [one for one in all_cards if one.key not in gone], "uncertain", clock)
     held: dict[Key, tuple[str, float]] = {}
-    for what, client, count in steps:
+    for what, client, count, current in steps:
         if what == "wait":
             clock.now += 25.0
             continue
-        for taken in queue.take(client, count):
+        for taken in queue.take(client, count, current=card(current).key if current else None):
             holder, until = held.get(taken.key, (client, 0.0))
             assert holder == client or until <= clock.now
             assert taken.key not in gone
