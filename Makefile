@@ -41,7 +41,7 @@ test: setup ## The whole test suite, on up to four cores
 
 test-browser: setup ## The tests of the review page in Debian's Chromium, which is installed if missing
 	command -v chromium >/dev/null || (apt-get update && apt-get install -y chromium)
-	$(BIN)/pytest event_detection_pipeline_tests/review/test_page.py
+	$(BIN)/pytest $(addprefix event_detection_pipeline_tests/review/test_,page.py player.py adapters_page.py)
 
 test-scale: setup ## The scan on a Ray cluster, training in two processes, the Kubernetes values (minutes)
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[k8s,ray,scale]"
