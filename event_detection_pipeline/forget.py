@@ -1,5 +1,6 @@
 """Forgetting: everything that this project made of one conversation, and where it cannot be taken back."""
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from pymongo.database import Database
 
+from event_detection_pipeline.adapters.checkpoints import remove_held
 from event_detection_pipeline.adapters.provenance import trained_on
 from event_detection_pipeline.adapters.store import open_store
 from event_detection_pipeline.chronicle.database import (
@@ -24,6 +26,7 @@ from event_detection_pipeline.clips.index import forget_conversation
 from event_detection_pipeline.clips.manifest import read_manifest, write_manifest
 from event_detection_pipeline.clips.rejects import forget_rejects
 from event_detection_pipeline.config import Settings
+from event_detection_pipeline.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class Forgotten:
 
 def forget(database: Database[dict[str, Any]], settings: Settings, conversation_id: str) -> Forgotten:
     """Remove a conversation's clips, audio, manifest lines, stash entries, scores and answers, and name the adapters
-    that were trained on it. The cache of encoder states goes as a whole: it is made again by the next training.
+    that were trained on it. Evaluations keep their figures without its name. The cache of encoder states goes as a
+    whole: it is made again by the next training.
 
     Raises:
         BrokenIndex, BrokenManifest: what can be removed elsewhere has been.
@@ -66,10 +70,21 @@ def forget(database: Database[dict[str, Any]], settings: Settings, conversation_
         for path in rejects:
             forget_rejects(path, conversation_id)
         lines = sum(_without(manifest, conversation_id) for manifest in sorted(lists - rejects))
+    for path in settings.evaluation_dir.glob("*.json"):
+        _unname(path, file_stem(conversation_id))
     shutil.rmtree(settings.state_cache_dir, ignore_errors=True)
+    remove_held(settings.checkpoint_dir)
     kept = database[CONVERSATIONS].find_one(of_conversation | {"deleted": {"$ne": True}}, {"_id": 1})
     adapters = tuple(trained_on(open_store(settings), conversation_id))
     return Forgotten(clips, adapters, lines, stash, scans, reviews, still_in_chronicle=kept is not None)
+
+
+def _unname(evaluation: Path, stem: str) -> None:
+    """Take a conversation's name out of the audio files that an evaluation names; its figures stay."""
+    text = evaluation.read_text("utf-8", errors="replace")
+    unnamed = re.sub(rf'(?<=[/\\"]){re.escape(stem)}(?=\.wav|_\d)', "forgotten", text)
+    if unnamed != text:
+        write_atomically(evaluation, unnamed.encode())
 
 
 def _without(manifest: Path, conversation_id: str) -> int:

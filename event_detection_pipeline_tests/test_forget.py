@@ -150,8 +150,14 @@ def test_no_file_says_any_more_that_there_was_such_a_conversation(
     report = export_clips(database, settings, event)
     write_training_manifest(settings, event, min_samples=0)
     (settings.audio_dir / f"{cut}_0-900.wav").write_bytes(b"what an export had cut when it was killed")
+    evaluation = settings.evaluation_dir / "sneeze_v1.json"
+    clips = [str(settings.audio_dir / name) for name in (f"{cut}.wav", f"{cut}_0-900.wav", f"{kept}.wav")]
+    evaluation.parent.mkdir()
+    evaluation.write_text(json.dumps({"clips": clips, "verdict": {"reason": f"wrong, such as {clips[0]}"}}))
     for conversation_id in (set_aside, cut):
         forget(database, settings, conversation_id)
     left = [file for file in settings.data_dir.rglob("*") if file.is_file()]
     assert [file for file in left if "gone-and" in file.name or b"gone-and" in file.read_bytes()] == []
+    named = [Path(clip).name for clip in json.loads(evaluation.read_text())["clips"]]
+    assert named == ["forgotten.wav", "forgotten_0-900.wav", f"{kept}.wav"]
     assert [json.loads(line)["conversation_id"] for line in report.rejects_path.read_text().splitlines()] == [kept]

@@ -36,6 +36,8 @@ def compare(
 
     if manifest and live:
         raise PipelineError("--manifest and --live are two ways to compare: give one of them")
+    if plot and not plot.parent.is_dir():
+        raise PipelineError(f"--plot {plot}: there is no folder {plot.parent}")
     settings = settings_with()
     versions = [AdapterVersion.parse(name) for name in (first, second)]
     if versions[0] == versions[1] or versions[0].event != versions[1].event:

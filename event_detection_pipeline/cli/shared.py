@@ -1,19 +1,23 @@
 """What all commands share: options, settings, and how results are printed."""
 
 import json
+import sys
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from event_detection_pipeline.config import EventSettings, Settings, load_settings
 
 # Every option also works as the original scripts spelled it (--min_samples), so that a crontab line keeps working.
 CONTEXT = {"token_normalize_func": lambda token: token.replace("_", "-"), "help_option_names": ["-h", "--help"]}
 
-console = Console(stderr=True, highlight=False)
+# What is printed holds names of files and of conversations: none of it is markup, and none is broken into lines.
+console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+_ENDLESS = 10_000  # columns
 
 EventOption = Annotated[str | None, typer.Option("--event", help="Name of the event; default: the first configured.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, to standard output.")]
@@ -34,7 +38,7 @@ def open_database(settings: Settings) -> Any:
 
 
 def print_error(message: str) -> None:
-    console.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True)
+    console.print(Text.assemble(("error:", "red"), " ", message))
 
 
 def print_json(value: object) -> None:
@@ -42,7 +46,8 @@ def print_json(value: object) -> None:
 
 
 def print_table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    table = Table(*columns, box=None, header_style="bold")
+    """To standard output, with nothing cut off: on a narrow terminal cells are folded, in a pipe a row is a line."""
+    table = Table(*(Column(name, overflow="fold") for name in columns), box=None, header_style="bold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    Console(highlight=False).print(table)
+        table.add_row(*(Text(str(cell)) for cell in row))
+    Console(highlight=False, width=None if sys.stdout.isatty() else _ENDLESS).print(table)

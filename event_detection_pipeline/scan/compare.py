@@ -1,7 +1,7 @@
 """Comparison on live conversations: what two adapters hear in the latest ones, and where they disagree."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -14,7 +14,7 @@ from event_detection_pipeline.adapters.detector import Detector
 from event_detection_pipeline.adapters.estimate import Estimate
 from event_detection_pipeline.adapters.metrics import proportion
 from event_detection_pipeline.chronicle.audio import AudioTooLong, NoAudio
-from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS
+from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, patiently
 from event_detection_pipeline.chronicle.documents import MalformedDocument
 from event_detection_pipeline.config import ClipSettings, ScanSettings
 from event_detection_pipeline.progress import log_progress
@@ -86,7 +86,8 @@ def compare_live(
     progress, size = log_progress(logger, "conversations"), batch_size(detectors, settings)
     found: list[LiveVersion] = []
     unheard = 0
-    for number, version in enumerate(islice(_latest(database), count), start=1):
+    latest = _latest(database, count)
+    for number, version in enumerate(latest, start=1):
         try:
             heard = _hear(database, version, detectors, size, clips)
         except (NotYet, NoAudio, AudioTooLong, MalformedDocument) as error:
@@ -96,7 +97,7 @@ def compare_live(
             truth = _truth(database, version, event)
             pair = heard[names[0]], heard[names[1]]
             found.append(LiveVersion(version.conversation_id, version.version_id, *pair, truth))
-        progress(number, count)
+        progress(number, len(latest))
     first, second = (
         _figures(name, adapters[name].threshold, [(getattr(one, side), one.truth) for one in found], confidence)
         for name, side in zip(names, ("first", "second"), strict=True)
@@ -104,12 +105,21 @@ def compare_live(
     return LiveComparison(tuple(found), (first, second), unheard)
 
 
-def _latest(database: Database[dict[str, Any]]) -> Iterator[PendingVersion]:
-    """Active versions, the newest conversation first: an ObjectId begins with the time."""
-    for head in database[CONVERSATIONS].find({"deleted": {"$ne": True}}, HEAD).sort("_id", DESCENDING):
-        active = active_version(head)
-        if active:
-            yield active[0]
+def _latest(database: Database[dict[str, Any]], count: int) -> list[PendingVersion]:
+    """Active versions, the newest conversation first: an ObjectId begins with the time. All are read before the first
+    is listened to, because no cursor lives as long as that takes."""
+    found: list[PendingVersion] = []
+    query: dict[str, Any] = {"deleted": {"$ne": True}}
+    while len(found) < count:
+        heads = patiently(
+            database,
+            lambda query=query: list(database[CONVERSATIONS].find(query, HEAD).sort("_id", DESCENDING).limit(count)),
+        )
+        found += [active[0] for head in heads if (active := active_version(head))]
+        if len(heads) < count:
+            break
+        query = query | {"_id": {"$lt": heads[-1]["_id"]}}
+    return found[:count]
 
 
 def _hear(
@@ -132,7 +142,7 @@ def _hear(
 
 def _truth(database: Database[dict[str, Any]], version: PendingVersion, event: str) -> bool | None:
     key = {"conversation_id": version.conversation_id, "version_id": version.version_id, "event": event}
-    review = database[EVENT_REVIEWS].find_one(key, {"answer": 1})
+    review = patiently(database, lambda: database[EVENT_REVIEWS].find_one(key, {"answer": 1}))
     return TRUTH.get(str(review.get("answer"))) if review else None
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 from typer.testing import CliRunner
 
 from event_detection_pipeline.adapters.detector import Detector, load_detectors
-from event_detection_pipeline.chronicle.database import CONVERSATIONS, EVENT_REVIEWS, EVENT_SCANS
+from event_detection_pipeline.chronicle.database import AUDIO_CHUNKS, CONVERSATIONS, EVENT_REVIEWS, EVENT_SCANS
 from event_detection_pipeline.cli.main import app
 from event_detection_pipeline.clips.manifest import Clip, write_manifest
 from event_detection_pipeline.config import CONFIG_ENV, ClipSettings, ScanSettings
@@ -86,6 +88,34 @@ def test_a_long_conversation_has_the_score_of_its_loudest_window(database: Db, d
     assert one.first.score == pytest.approx(alone.versions[0].first.score, rel=1e-3)
 
 
+class Commands(CommandListener):
+    """Notes each command and its collection."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str]] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        self.seen.append((event.command_name, event.command.get("collection") or event.command[event.command_name]))
+
+    def succeeded(self, event: CommandSucceededEvent) -> None: ...
+
+    def failed(self, event: CommandFailedEvent) -> None: ...
+
+
+def test_no_cursor_on_the_conversations_is_open_while_it_listens(database: Db, detectors: list[Detector]) -> None:
+    for number in range(150):  # more than the first batch of a cursor
+        add_conversation(database, conversation_id=f"c{number}", chunks=[])
+    database[CONVERSATIONS].update_one({"conversation_id": "c149"}, {"$set": {"active_transcript_version": None}})
+    commands = Commands()
+    host, port = database.client.address or ("", 0)
+    with MongoClient(host, port, event_listeners=[commands], tz_aware=True) as client:
+        found = run(client[database.name], detectors, count=120)
+    assert found.unheard == 120
+    first_heard = next(place for place, seen in enumerate(commands.seen) if seen[1] == AUDIO_CHUNKS)
+    assert ("getMore", CONVERSATIONS) in commands.seen[:first_heard]
+    assert ("getMore", CONVERSATIONS) not in commands.seen[first_heard:]
+
+
 def command(*words: str) -> Any:
     return CliRunner().invoke(app, ["adapters", "compare", *words])
 
@@ -133,3 +163,4 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(household: Db) -> No
     assert "nothing to compare" in str(command("chime_v1", "sneeze_v1").exception)
     assert "nothing to compare" in str(command("chime_v1", "chime_v1").exception)
     assert "--live" in str(command(*NAMES, "--live", "1", "--manifest", "m.jsonl").exception)
+    assert "there is no folder" in str(command(*NAMES, "--live", "1", "--plot", "nowhere/plot.png").exception)
