@@ -11,6 +11,13 @@ from pymongo.errors import PyMongoError
 from event_detection_pipeline.chronicle.database import explain
 from event_detection_pipeline.config import Settings
 
+# What a folder with a Whisper has, each under one of its names: weights may be in parts, a tokenizer an old one.
+WHISPER_FILES = (
+    ("config.json",),
+    ("model.safetensors", "model.safetensors.index.json"),
+    ("preprocessor_config.json", "processor_config.json"),
+    ("tokenizer.json", "vocab.json"),
+)
 MIN_FREE_GB = 5  # a large-v3 download with its cache, and room for clips
 
 
@@ -107,7 +114,7 @@ def _scans(settings: Settings) -> Finding:
 def _base_model(settings: Settings) -> Finding:
     name = settings.base_model
     if Path(name).is_dir():
-        missing = [file for file in ("config.json", "model.safetensors") if not (Path(name) / file).is_file()]
+        missing = [files[0] for files in WHISPER_FILES if not any((Path(name) / file).is_file() for file in files)]
         advice = f"the folder lacks {', '.join(missing)}; set base_model to a Whisper on the hub" if missing else ""
         return Finding("base model", not missing, f"folder {name}", advice)
     from huggingface_hub import try_to_load_from_cache

@@ -47,13 +47,18 @@ def append_line(path: Path, record: object) -> None:
 
 @contextlib.contextmanager
 def folder_in_full(path: Path) -> Iterator[Path]:
-    """A hidden folder beside `path` that takes its place (which must be free or empty) when the block ends well."""
+    """A hidden folder beside `path` that takes its place (which must be free or empty) when the block ends well.
+
+    Raises:
+        OSError: the place was taken meanwhile. The hidden folder, which it names, stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
     try:
         yield draft
-        draft.rename(path)
-    finally:
+    except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
+        raise
+    draft.rename(path)

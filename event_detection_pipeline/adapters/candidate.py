@@ -2,19 +2,19 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from pydantic import TypeAdapter
 
 from event_detection_pipeline.adapters.card import model_card
-from event_detection_pipeline.adapters.checkpoints import checkpoint_folder, training_key
+from event_detection_pipeline.adapters.checkpoints import checkpoint_folder, hold, training_key
 from event_detection_pipeline.adapters.device import Compute
 from event_detection_pipeline.adapters.distributed import ALONE, Processes
 from event_detection_pipeline.adapters.evaluation_set import usable
 from event_detection_pipeline.adapters.examples import Example
-from event_detection_pipeline.adapters.marker import Marker, marker_of
+from event_detection_pipeline.adapters.marker import marker_of
 from event_detection_pipeline.adapters.metrics import Metrics, measure_examples
 from event_detection_pipeline.adapters.probe import PROBE_FILE, joined, pooled_states, save_probe, train_probe
 from event_detection_pipeline.adapters.provenance import write_conversations
@@ -38,7 +38,7 @@ from event_detection_pipeline.adapters.train import (
     train_adapter,
 )
 from event_detection_pipeline.adapters.whisper import Whisper, load_whisper
-from event_detection_pipeline.clips.manifest import Clip, manifest_digest, read_manifest
+from event_detection_pipeline.clips.manifest import Clip, read_with_digest
 from event_detection_pipeline.clips.splits import Split
 from event_detection_pipeline.config import EventSettings, Settings
 from event_detection_pipeline.errors import PipelineError
@@ -70,16 +70,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class _Training:
-    """What a training was given, and what it gave."""
+    """What a training is given; `manifest_sha256` and `revision` are those of what was read and loaded at its start."""
 
-    manifest: Path
     event: EventSettings
     clips: Sequence[Clip]
+    manifest_sha256: str
     splits: dict[Split, list[Example]]
-    unusable: int
     whisper: Whisper
-    marker: Marker
-    trained: TrainedAdapter
+    revision: str
     device: str
 
 
@@ -94,6 +92,8 @@ def train_candidate(
     """Train an adapter on a manifest and fill `folder` (which exists) with it. Called again after it was killed, it
     goes on from its last checkpoint.
 
+    What the manifest, its audio and the base model are at the start counts; an export may run meanwhile.
+
     Args:
         processes: that train together; the first calls this, the others `share_training`.
 
@@ -101,71 +101,79 @@ def train_candidate(
         BrokenManifest, NoUsableClips, BaseModelUnavailable, UnknownLanguage, NothingToLearn, TrainingDiverged,
         OutOfMemory, AlreadyTraining.
     """
-    key = _key(manifest, event, settings, compute)
+    clips, digest = read_with_digest(manifest, source_tag=event.source_tag)
+    found, _ = load_examples(clips, event)
+    whisper = load_whisper(settings.base_model, compute, settings.language)
+    revision = base_revision(whisper)
+    # Not by how many processes: what two cards began, one may end.
+    key = training_key(
+        digest, settings.base_model, revision, settings.language, event, settings.lora, settings.training, compute
+    )
     with checkpoint_folder(settings.checkpoint_dir, key) as checkpoints:
+        splits: dict[Split, list[Example]] = {name: _held(one, checkpoints) for name, one in found.items()}
+        logger.info(
+            "training on %d clips, validating on %d, testing on %d (%d without usable audio left out)",
+            *(len(splits[name]) for name in ("train", "validation", "test")),
+            len(clips) - sum(map(len, splits.values())),
+        )
         tensorboard = settings.tensorboard_dir / f"{event.name}-{key}" if settings.training.tensorboard else None
         workplace = Workplace(checkpoints, settings.state_cache_dir, tensorboard, processes)
-        return _complete(_train(manifest, event, settings, compute, workplace), folder, settings)
+        with processes.joined(compute.device):
+            processes.agree((splits, checkpoints))
+            trained = _train(whisper, splits, event, settings, workplace)
+        device = compute.name if processes.count == 1 else f"{processes.count} processes, each on {compute.name}"
+        training = _Training(event, clips, digest, splits, whisper, revision, device)
+        return _complete(training, trained, folder, settings)
 
 
-def share_training(
-    manifest: Path, event: EventSettings, settings: Settings, compute: Compute, processes: Processes
-) -> None:
+def share_training(event: EventSettings, settings: Settings, compute: Compute, processes: Processes) -> None:
     """Do this process's share of a `train_candidate` that the first one called. Ends with the training, and leaves
     nothing but encoder states. Raises what `train_candidate` does."""
-    checkpoints = settings.checkpoint_dir / _key(manifest, event, settings, compute)
-    workplace = Workplace(checkpoints, settings.state_cache_dir, processes=processes)
-    _train(manifest, event, settings, compute, workplace)
+    with processes.joined(compute.device):
+        nothing_yet: tuple[dict[Split, list[Example]], Path] = ({}, Path())
+        splits, checkpoints = processes.agree(nothing_yet)  # once the first has fetched the base model
+        whisper = load_whisper(settings.base_model, compute, settings.language)
+        _train(whisper, splits, event, settings, Workplace(checkpoints, settings.state_cache_dir, processes=processes))
 
 
-def _key(manifest: Path, event: EventSettings, settings: Settings, compute: Compute) -> str:
-    # Not by how many processes: what two cards began, one may end.
-    return training_key(
-        manifest_digest(manifest),
-        settings.base_model,
-        settings.language,
-        event,
-        settings.lora,
-        settings.training,
-        compute,
-    )
+def _held(examples: Sequence[Example], checkpoints: Path) -> list[Example]:
+    """The examples with audio that stays until the training has ended; what an export has just removed is left out."""
+    held = []
+    for example in examples:
+        try:
+            held.append(replace(example, audio=hold(example.audio, checkpoints)))
+        except FileNotFoundError as error:
+            logger.warning("left out: %s", error)
+    return held
 
 
 def _train(
-    manifest: Path, event: EventSettings, settings: Settings, compute: Compute, workplace: Workplace
-) -> _Training:
-    processes = workplace.processes
-    with processes.joined(compute.device):
-        with processes.first_ahead():
-            clips = read_manifest(manifest, source_tag=event.source_tag)
-            splits, unusable = load_examples(clips, event)
-            logger.info(
-                "training on %d clips, validating on %d, testing on %d (%d without usable audio left out)",
-                *(len(splits[name]) for name in ("train", "validation", "test")),
-                unusable,
-            )
-            whisper = load_whisper(settings.base_model, compute, settings.language)
-            marker = marker_of(whisper.tokenizer, event.target_token)
-        trained = train_adapter(
-            whisper,
-            marker,
-            splits["train"],
-            splits["validation"],
-            lora=settings.lora,
-            settings=settings.training,
-            workplace=workplace,
-        )
-    device = compute.name if processes.count == 1 else f"{processes.count} processes, each on {compute.name}"
-    return _Training(manifest, event, clips, splits, unusable, whisper, marker, trained, device)
+    whisper: Whisper,
+    splits: dict[Split, list[Example]],
+    event: EventSettings,
+    settings: Settings,
+    workplace: Workplace,
+) -> TrainedAdapter:
+    return train_adapter(
+        whisper,
+        marker_of(whisper.tokenizer, event.target_token),
+        splits["train"],
+        splits["validation"],
+        lora=settings.lora,
+        settings=settings.training,
+        workplace=workplace,
+    )
 
 
-def _complete(training: _Training, folder: Path, settings: Settings) -> Candidate:
+def _complete(training: _Training, trained: TrainedAdapter, folder: Path, settings: Settings) -> Candidate:
     """Probe, threshold and figures, and all of it into the folder."""
-    event, splits, whisper, trained = training.event, training.splits, training.whisper, training.trained
+    event, splits, whisper = training.event, training.splits, training.whisper
+    marker = marker_of(whisper.tokenizer, event.target_token)
     encoder = whisper.model.trimmed_encoder
     first_layer = first_adapted_layer(settings.lora, len(encoder.layers))
     room = settings.training.state_cache_bytes
-    states = StateCache(whisper, first_layer, settings.state_cache_dir, room) if first_layer else None
+    needed = [example for examples in splits.values() for example in examples]
+    states = StateCache(whisper, first_layer, settings.state_cache_dir, room, needed) if first_layer else None
     # What lies below the adapter runs anyway; where nothing does, the whole encoder runs once more for the probe.
     depth = first_layer or len(encoder.layers)
     with trained.model.disable_adapter():
@@ -177,7 +185,7 @@ def _complete(training: _Training, folder: Path, settings: Settings) -> Candidat
 
     def scores(split: Split) -> list[float]:
         with encoder.beginning_at(first_layer or None):
-            found = score_examples(trained.model, whisper, training.marker, splits[split], states=states)
+            found = score_examples(trained.model, whisper, marker, splits[split], states=states)
         return joined([one.score for one in found], known[split])
 
     validation_scores = scores("validation")
@@ -188,11 +196,11 @@ def _complete(training: _Training, folder: Path, settings: Settings) -> Candidat
         source_tag=event.source_tag,
         target_token=event.target_token,
         base_model=settings.base_model,
-        base_model_revision=base_revision(whisper),
+        base_model_revision=training.revision,
         threshold=threshold.value,
         threshold_rule=threshold.rule,
         operating_curve=operating_curve(validation_truth, validation_scores),
-        manifest_sha256=manifest_digest(training.manifest),
+        manifest_sha256=training.manifest_sha256,
         prompt=tuple(whisper.prompt),
         language=settings.language,
         scorer="adapter and probe",
@@ -208,7 +216,7 @@ def _complete(training: _Training, folder: Path, settings: Settings) -> Candidat
         steps=trained.steps,
         seconds=trained.seconds,
         clips={name: len(examples) for name, examples in splits.items()},
-        unusable=training.unusable,
+        unusable=len(training.clips) - len(needed),
         device=training.device,
     )
     save_adapter(folder, trained.model, whisper, detection)

@@ -9,11 +9,8 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
-
-import peft
-import torch
-import transformers
 
 from event_detection_pipeline.errors import PipelineError
 from event_detection_pipeline.files import write_atomically
@@ -21,6 +18,7 @@ from event_detection_pipeline.files import write_atomically
 logger = logging.getLogger(__name__)
 
 SEAL = "complete.json"  # {file name: SHA-256} of all other files; written last
+AUDIO = "audio"  # what a training holds on to
 STALE_DAYS = 30  # what was interrupted longer ago is not gone on with: its manifest has changed since
 
 
@@ -31,7 +29,7 @@ class AlreadyTraining(PipelineError):
 def training_key(*parts: object) -> str:
     """A name for a training that is the same when everything it depends on is: parts by their repr(), and the
     versions of the libraries that wrote its checkpoints."""
-    versions = (torch.__version__, transformers.__version__, peft.__version__)
+    versions = [metadata.version(library) for library in ("torch", "transformers", "peft")]
     return hashlib.sha256(repr((parts, versions)).encode()).hexdigest()[:16]
 
 
@@ -40,15 +38,42 @@ def checkpoint_folder(root: Path, key: str) -> Iterator[Path]:
     """The folder for the checkpoints of one training: kept when the block fails or is killed, removed when it ends
     well. Folders of other trainings that nobody went on with for STALE_DAYS are removed too.
 
+    The audio that is held in it (`hold`) is removed however the block ends; what a killed training held, here or by
+    `remove_held`.
+
     Raises:
         AlreadyTraining: another process holds it.
     """
     folder = root / key
     folder.mkdir(parents=True, exist_ok=True)
     _remove_stale(root, keep=folder)
+    remove_held(root)
     with _locked(folder):
-        yield folder
+        (folder / AUDIO).mkdir(exist_ok=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder / AUDIO, ignore_errors=True)
         shutil.rmtree(folder)
+
+
+def hold(audio: Path, folder: Path) -> Path:
+    """A file of a training's own, in its checkpoint folder, that stays as an audio file is now: an export that runs
+    meanwhile removes clips, or writes them anew. Raises OSError: it is not there any more."""
+    own = folder / AUDIO / f"{hashlib.sha256(os.fsencode(audio)).hexdigest()}{audio.suffix}"
+    if not own.exists():
+        try:
+            os.link(audio.resolve(), own)
+        except OSError:  # it is on another disk, or somebody else's
+            shutil.copyfile(audio, own)
+    return own
+
+
+def remove_held(root: Path) -> None:
+    """Remove the audio that trainings held which are not under way any more: nobody else would, after a kill."""
+    for audio in root.glob(f"*/{AUDIO}"):
+        with contextlib.suppress(AlreadyTraining, FileNotFoundError), _locked(audio.parent):
+            shutil.rmtree(audio)
 
 
 def seal(checkpoint: Path) -> None:

@@ -1,9 +1,11 @@
 """Detectors: promoted adapters loaded on their base model, ready to score clips and to write transcripts."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +19,11 @@ from event_detection_pipeline.adapters.examples import Example, decoder_input, r
 from event_detection_pipeline.adapters.marker import Marker, allow_marker, marker_of
 from event_detection_pipeline.adapters.probe import PROBE_FILE, Pools, Probe, Said, joined, load_probe
 from event_detection_pipeline.adapters.release import BrokenAdapter, Detection, read_detection
+from event_detection_pipeline.adapters.revision import base_revision
 from event_detection_pipeline.adapters.scoring import ClipScore, read_scores
 from event_detection_pipeline.adapters.whisper import Whisper, load_whisper
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +156,7 @@ def load_detectors(folders: Iterable[Path], compute: Compute) -> list[Detector]:
 
     Raises:
         NoSuchAdapter, BrokenAdapter, BaseModelUnavailable.
+        torch.OutOfMemoryError: they do not fit the card.
     """
     by_base: dict[tuple[str, str], list[tuple[Path, Detection]]] = {}
     for folder in folders:
@@ -168,20 +174,41 @@ def _second_opinion(folder: Path, detection: Detection) -> Probe | None:
     return probe
 
 
+def _warn_of_another_base(whisper: Whisper, adapters: Sequence[tuple[Path, Detection]]) -> None:
+    """Names stay when what is behind them changes; an adapter then loads all the same, and hears other things."""
+    known = [(folder, one.base_model_revision) for folder, one in adapters if one.base_model_revision]
+    there = base_revision(whisper) if known else ""
+    for folder, revision in known:
+        if revision != there:
+            logger.warning(
+                "adapter %s was trained on another state of base model %s (%s, it is %s now): its scores and threshold "
+                "mean little; put the old one back or train again",
+                folder,
+                whisper.name,
+                revision,
+                there,
+            )
+
+
 def _load(base: str, language: str, adapters: Sequence[tuple[Path, Detection]], compute: Compute) -> Detector:
     whisper = load_whisper(base, compute, language)
     if compute.device.type == "cpu":
         whisper.model.set_attn_implementation(PLAIN_ATTENTION)
+    _warn_of_another_base(whisper, adapters)
+    # Training keeps LoRA in float32; to listen with, it would convert every state to float32 and back. PEFT would take
+    # a card where there is one, whatever was chosen.
+    how: dict[str, Any] = {"autocast_adapter_dtype": False, "torch_device": str(compute.device)}
     model: PeftModel | None = None
     loaded = []
     for number, (folder, detection) in enumerate(adapters):
         name = f"adapter_{number}"
-        # Training keeps LoRA in float32; to listen with, it would convert every state to float32 and back.
         try:
             if model is None:
-                model = PeftModel.from_pretrained(whisper.model, str(folder), name, autocast_adapter_dtype=False)
+                model = PeftModel.from_pretrained(whisper.model, str(folder), name, **how)
             else:
-                model.load_adapter(str(folder), name, autocast_adapter_dtype=False)
+                model.load_adapter(str(folder), name, **how)
+        except torch.OutOfMemoryError:
+            raise  # a RuntimeError that says nothing of the adapter
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise BrokenAdapter(
                 f"adapter {folder} does not load on base model {base}: {str(error).splitlines()[0]}; train it again"

@@ -43,15 +43,6 @@ class Processes:
         distributed.barrier()
         distributed.destroy_process_group()
 
-    @contextlib.contextmanager
-    def first_ahead(self) -> Iterator[None]:
-        """The block runs in the first process, then in the others: what is wrong there is said once."""
-        if not self.is_first:
-            self.wait()
-        yield
-        if self.is_first:
-            self.wait()
-
     def share(self, items: Sequence[T]) -> list[T]:
         """What of the items is for this process; each is for one, and no process has two more than another."""
         return list(items[self.rank :: self.count])

@@ -29,17 +29,24 @@ class StateCache:
 
     Training passes over the same clips many times, and no pass changes what lies below the lowest adapted layer; the
     next training hears most of them again. A file is named after the SHA-256 of all that made it: the samples and the
-    weights they went through. What was used longest ago makes room; the states of the training under way never do,
-    those that find no room are computed each time.
+    weights they went through. What was used longest ago makes room; what is needed now never does, and states that find
+    no room are computed each time.
 
     Args:
         folder: where the files are; made if it is not there.
         max_bytes: how large it may become.
+        needed: the examples of the training under way.
         processes: that share the folder and, each a share of it, the room there is and the files that make more.
     """
 
     def __init__(
-        self, whisper: Whisper, layer: int, folder: Path, max_bytes: int, processes: Processes = ALONE
+        self,
+        whisper: Whisper,
+        layer: int,
+        folder: Path,
+        max_bytes: int,
+        needed: Sequence[Example] = (),
+        processes: Processes = ALONE,
     ) -> None:
         self.computed = 0  # clips that went through the encoder
         self._whisper = whisper
@@ -48,8 +55,9 @@ class StateCache:
         self._weights = _weights_digest(whisper, layer)
         self._files: dict[Path, Path] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        self._oldest_first = processes.share(_oldest_first(folder))
-        self._room = max_bytes // processes.count - sum(size for size, _ in self._oldest_first)
+        found, in_use = _oldest_first(folder), {self._file(example) for example in needed}
+        self._oldest_first = processes.share([one for one in found if one[1] not in in_use])
+        self._room = (max_bytes - sum(size for size, _ in found)) // processes.count
 
     def __call__(self, examples: Sequence[Example]) -> torch.Tensor:
         """(examples, frames, d_model) in the model's dtype on its device.
@@ -95,12 +103,10 @@ class StateCache:
     def _keep(self, path: Path, state: np.ndarray) -> None:
         """Written beside and renamed, so that a file is whole or not there; nothing waits for the disk. Where it cannot
         be written, it is computed again."""
-        in_use = set(self._files.values()) if self._room < state.nbytes else set()
         while self._room < state.nbytes and self._oldest_first:
             size, oldest = self._oldest_first.pop(0)
-            if oldest not in in_use:
-                oldest.unlink(missing_ok=True)
-                self._room += size
+            oldest.unlink(missing_ok=True)
+            self._room += size
         if self._room < state.nbytes:
             return
         beside = path.with_name(f"{path.stem}.{secrets.token_hex(4)}.part")

@@ -128,7 +128,8 @@ def _train(
     model = get_peft_model(whisper.model, lora_config(lora, first_layer))
     states = None
     if first_layer:
-        states = StateCache(whisper, first_layer, workplace.states, settings.state_cache_bytes, processes)
+        needed = (*training, *validation)
+        states = StateCache(whisper, first_layer, workplace.states, settings.state_cache_bytes, needed, processes)
     sampler = BucketBatchSampler(
         [one.bucket for one in training],
         batch_size=settings.batch_size,
@@ -163,7 +164,7 @@ def _train(
     history = tuple(
         LossPoint(int(entry["step"]), entry.get("loss"), entry.get("eval_loss"), entry.get("eval_average_precision"))
         for entry in trainer.state.log_history
-        if "loss" in entry or "eval_average_precision" in entry
+        if "loss" in entry or "eval_loss" in entry
     )
     return TrainedAdapter(model, history, trainer.state.global_step, time.monotonic() - started)
 

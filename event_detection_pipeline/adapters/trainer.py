@@ -181,7 +181,7 @@ class DetectionTrainer(Trainer):
             ) from error
 
     def evaluate(self, *_args: Any, **_kwargs: Any) -> dict[str, float]:
-        """The loss on the validation clips, and the average precision of their scores.
+        """The loss on the validation clips, and the average precision of their scores where both kinds are among them.
 
         Raises:
             TrainingDiverged: that loss is no number; the epoch's checkpoint, which comes after this, is not written.
@@ -204,10 +204,10 @@ class DetectionTrainer(Trainer):
         heard = score_examples(model, one.whisper, one.marker, share, states=one.states)
         scores = self._processes.collect([score.score for score in heard])
         truth = [example.contains_event for example in one.validation]
-        metrics = {
-            "eval_loss": float(loss / weight),
-            "eval_average_precision": average_precision(truth, scores) or 0.0,
-        }
+        metrics = {"eval_loss": float(loss / weight)}
+        precision = average_precision(truth, scores)
+        if precision is not None:
+            metrics["eval_average_precision"] = precision
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -241,13 +241,10 @@ class Watch(TrainerCallback):
         epoch = f"epoch {math.ceil(state.epoch or 0)} of {args.num_train_epochs:g}"
         if logs and "loss" in logs:
             logger.info("%s: loss %.3f", epoch, logs["loss"])
-        if logs and "eval_average_precision" in logs:
-            logger.info(
-                "%s: validation loss %.3f, average precision %.3f",
-                epoch,
-                logs["eval_loss"],
-                logs["eval_average_precision"],
-            )
+        if logs and "eval_loss" in logs:
+            precision = logs.get("eval_average_precision")
+            ranked = "" if precision is None else f", average precision {precision:.3f}"
+            logger.info("%s: validation loss %.3f%s", epoch, logs["eval_loss"], ranked)
 
     def on_save(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
         self._processes.wait()  # each writes the state of its random numbers beside the rest

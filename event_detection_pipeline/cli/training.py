@@ -57,18 +57,12 @@ def train(
     if batch_size:
         training = settings.training.model_copy(update={"batch_size": batch_size})
         settings = settings.model_copy(update={"training": training})
-    chosen = chosen_event(settings, event)
-    chosen = EventSettings(
-        name=chosen.name,
-        source_tag=source_tag or chosen.source_tag,
-        target_token=target_token or chosen.target_token,
-    )
-    if output_dir.is_dir() and any(output_dir.iterdir()):
-        raise PipelineError(f"{output_dir} is not empty: adapters are never overwritten, choose another --output-dir")
+    chosen = _spelled(chosen_event(settings, event), source_tag, target_token)
+    output_dir = _free(output_dir)
     compute, processes = choose_compute(settings.device), launched()
     if not processes.is_first:
         logging.getLogger("event_detection_pipeline").setLevel(logging.WARNING)  # the first tells how it goes
-        share_training(train_manifest, chosen, settings, compute, processes)
+        share_training(chosen, settings, compute, processes)
         return
     with folder_in_full(output_dir) as draft:
         candidate = train_candidate(train_manifest, draft, chosen, settings, compute, processes)
@@ -77,6 +71,25 @@ def train(
     console.print(f"{output_dir}: on {test.clips} test clips with {test.events} events")
     console.print(f"  average precision {test.average_precision}, recall {test.recall}, precision {test.precision}")
     console.print(f"  false-alarm rate {test.false_alarm_rate} at threshold {test.threshold:.4f}")
+
+
+def _spelled(event: EventSettings, source_tag: str | None, target_token: str | None) -> EventSettings:
+    for option, word in (("--source-tag", source_tag), ("--target-token", target_token)):
+        if word and any(letter.isspace() for letter in word):
+            raise PipelineError(f"{option} {word!r}: it must be one word, without spaces")
+    return EventSettings(
+        name=event.name, source_tag=source_tag or event.source_tag, target_token=target_token or event.target_token
+    )
+
+
+def _free(output_dir: Path) -> Path:
+    """Where the adapter's folder will be; what a training would fail on at its end is said before it."""
+    place = output_dir.resolve()
+    if place.exists() and not (place.is_dir() and not any(place.iterdir())):
+        raise PipelineError(f"{output_dir} is not empty: adapters are never overwritten, choose another --output-dir")
+    if place.is_mount():
+        raise PipelineError(f"{output_dir} is a mount point, which no folder can replace: choose a folder in it")
+    return place
 
 
 def bootstrap(

@@ -70,14 +70,21 @@ def read_manifest(path: Path, *, source_tag: str | None = None) -> list[Clip]:
     Raises:
         BrokenManifest: the file is missing, or a line is not a clip.
     """
+    return read_with_digest(path, source_tag=source_tag)[0]
+
+
+def read_with_digest(path: Path, *, source_tag: str | None = None) -> tuple[list[Clip], str]:
+    """`read_manifest`, and the `manifest_digest` of what was read, whatever is in the file a moment later."""
     try:
+        data = path.read_bytes()
         # Not splitlines(): a transcript may hold other line separators, such as U+2028, unescaped.
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = data.decode("utf-8").split("\n")
     except OSError as error:
         raise BrokenManifest(f"{path}: {error.strerror or error}; `event-detection export` writes it") from None
     except UnicodeDecodeError as error:
         raise BrokenManifest(f"{path}: not UTF-8 text (byte {error.start})") from None
-    return [parse_clip(line, f"{path}:{number}", source_tag) for number, line in enumerate(lines, 1) if line.strip()]
+    clips = [parse_clip(line, f"{path}:{number}", source_tag) for number, line in enumerate(lines, 1) if line.strip()]
+    return clips, hashlib.sha256(data).hexdigest()
 
 
 def write_manifest(path: Path, clips: Iterable[Clip]) -> str:

@@ -22,7 +22,7 @@ def train(manifest: Path, folder: Path, event_name: str) -> None:
     settings, processes = load_settings(), launched()
     event = settings.event(event_name)
     if not processes.is_first:
-        share_training(manifest, event, settings, choose_compute(settings.device), processes)
+        share_training(event, settings, choose_compute(settings.device), processes)
         return
     with open_dagster_pipes() as step:
         logger = logging.getLogger("event_detection_pipeline")

@@ -1,5 +1,7 @@
 """A training that is killed goes on where it was, and ends with the adapter it would have ended with."""
 
+import contextlib
+import errno
 import json
 import multiprocessing
 import os
@@ -14,7 +16,9 @@ from event_detection_pipeline.adapters.checkpoints import (
     SEAL,
     AlreadyTraining,
     checkpoint_folder,
+    hold,
     newest_checkpoint,
+    remove_held,
     seal,
     training_key,
 )
@@ -23,6 +27,7 @@ from event_detection_pipeline.adapters.marker import marker_of
 from event_detection_pipeline.adapters.train import TrainedAdapter, Workplace, train_adapter
 from event_detection_pipeline.adapters.whisper import load_whisper
 from event_detection_pipeline.config import LoraSettings, TrainingSettings
+from event_detection_pipeline.files import write_atomically
 from event_detection_pipeline_tests.random_adapter import CPU
 
 LORA = LoraSettings(dropout=0.1)  # with dropout, also the state of the random numbers must come back
@@ -163,6 +168,57 @@ def test_what_was_interrupted_long_ago_makes_room(tmp_path: Path) -> None:
     os.utime(old, (0, 0))
     with checkpoint_folder(tmp_path, "new"):
         assert recent.exists() and not old.exists()
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["a disk", "two disks"])
+def test_what_a_training_holds_stays_until_it_ends(
+    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_another_disk(*_: object) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    if not links:
+        monkeypatch.setattr(os, "link", on_another_disk)
+    audio, other = tmp_path / "a.wav", tmp_path / "b" / "a.wav"
+    other.parent.mkdir()
+    for path in (audio, other):
+        path.write_text(str(path))
+    for failing in (True, False):
+        with contextlib.suppress(RuntimeError), checkpoint_folder(tmp_path / "checkpoints", "a") as folder:
+            held = [hold(path, folder) for path in (audio, other, audio)]
+            write_atomically(audio, b"another export's")
+            other.unlink()
+            assert [path.read_text() for path in held] == [str(audio), str(other), str(audio)]
+            assert held[0].suffix == ".wav"
+            if failing:
+                raise RuntimeError
+        assert not any(path.exists() for path in held)
+        audio.write_text(str(audio))
+        other.write_text(str(other))
+    with checkpoint_folder(tmp_path / "checkpoints", "a") as folder, pytest.raises(FileNotFoundError):
+        hold(tmp_path / "gone.wav", folder)
+
+
+@pytest.mark.parametrize("by", ["the next training", "whoever wants it gone"])
+def test_what_a_killed_training_held_is_removed(tmp_path: Path, by: str) -> None:
+    killed = make_checkpoint(tmp_path / "killed", 5).parent
+    (killed / "audio").mkdir()
+    (killed / "audio" / "a.wav").touch()
+    if by == "the next training":
+        with checkpoint_folder(tmp_path, "another"):
+            pass
+    else:
+        remove_held(tmp_path)
+    assert [path.name for path in killed.iterdir()] == ["checkpoint-5"]
+
+
+def test_what_a_training_under_way_holds_is_not_removed(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    with checkpoint_folder(tmp_path / "checkpoints", "a") as folder:
+        held = hold(tmp_path / "a.wav", folder)
+        remove_held(tmp_path / "checkpoints")
+        with checkpoint_folder(tmp_path / "checkpoints", "b"):
+            assert held.exists()
 
 
 def test_another_setting_is_another_training() -> None:

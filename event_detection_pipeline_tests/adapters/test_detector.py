@@ -1,13 +1,20 @@
 """A detector of several adapters: what each of them alone would hear, with the layers below them run once."""
 
+import json
+import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from event_detection_pipeline.adapters.batch_size import BatchSize, in_batches
 from event_detection_pipeline.adapters.detector import Detector, load_detectors, lowest_adapted_layer
+from event_detection_pipeline.adapters.revision import base_revision
+from event_detection_pipeline.adapters.seal import seal
+from event_detection_pipeline.adapters.whisper import load_whisper
 from event_detection_pipeline.config import SAMPLE_RATE
 from event_detection_pipeline_tests.random_adapter import CPU, random_adapter
 
@@ -100,3 +107,38 @@ def test_after_an_error_the_detector_still_listens(folders: list[Path]) -> None:
     assert detector.whisper.model.trimmed_encoder.first_layer is None
     with torch.inference_mode():
         assert isinstance(detector.transcribe(CLIPS[0]), list)
+
+
+def test_on_the_cpu_nothing_is_loaded_to_a_card(folders: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peft.peft_model.infer_device", lambda: "cuda")  # as on a machine with a card
+    assert len(only(folders).adapters) == 3
+
+
+def test_memory_that_runs_out_is_not_said_to_be_the_adapters_fault(
+    folders: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object, **_options: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("peft.peft_model.load_peft_weights", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        load_detectors(folders, CPU)
+
+
+def test_another_base_model_of_the_same_name_is_told_of(
+    tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = Path(shutil.copytree(tiny_model, tmp_path / "whisper"))
+    adapter = random_adapter(tmp_path / "chime_v1", base, first_layer=1)
+    described = json.loads((adapter / "detection.json").read_text())
+    described["base_model_revision"] = base_revision(load_whisper(str(base), CPU))
+    (adapter / "detection.json").write_text(json.dumps(described))
+    seal(adapter)
+    with caplog.at_level(logging.WARNING, "event_detection_pipeline"):
+        load_detectors([adapter], CPU)
+        assert not caplog.messages
+        weights = base / "model.safetensors"
+        save_file({name: value + 0.01 for name, value in load_file(weights).items()}, weights, {"format": "pt"})
+        load_detectors([adapter], CPU)
+    (told,) = caplog.messages
+    assert str(adapter) in told and described["base_model_revision"] in told

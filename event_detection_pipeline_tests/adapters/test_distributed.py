@@ -21,11 +21,11 @@ def heard(processes: Processes, folder: Path) -> dict[str, Any]:
     """What a process hears from itself and the others."""
     total, vector = torch.tensor(1.0 + processes.rank), torch.full((2, 2), 10.0 * processes.rank)
     with processes.joined(CPU):
-        with processes.first_ahead():
-            if processes.is_first:
-                time.sleep(0.2)
-                (folder / "fetched").touch()
-            found = list(folder.iterdir())
+        if processes.is_first:
+            time.sleep(0.2)
+            (folder / "fetched").touch()
+        processes.wait()
+        found = list(folder.iterdir())
         processes.add_up([total, vector])
         return {
             "found": [path.name for path in found],

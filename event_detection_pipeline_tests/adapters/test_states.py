@@ -119,10 +119,19 @@ def test_what_was_used_longest_ago_makes_room(tiny: Whisper, examples: list[Exam
     assert last.computed == 0
 
 
+def test_what_is_needed_now_does_not_make_room(tiny: Whisper, examples: list[Example], tmp_path: Path) -> None:
+    StateCache(tiny, LAYER, tmp_path, MUCH)(examples[:4])
+    size = next(tmp_path.iterdir()).stat().st_size
+    full = StateCache(tiny, LAYER, tmp_path, 4 * size, examples[:5])
+    for number in (4, 0, 1, 2, 3):  # the one that is not there yet comes first
+        full(examples[number : number + 1])
+    assert full.computed == 1
+
+
 def test_processes_share_the_room_and_what_makes_more(tiny: Whisper, examples: list[Example], tmp_path: Path) -> None:
     StateCache(tiny, LAYER, tmp_path, MUCH)(examples[:4])
     size = next(tmp_path.iterdir()).stat().st_size
-    caches = [StateCache(tiny, LAYER, tmp_path, 4 * size, Processes(rank, 2)) for rank in range(2)]
+    caches = [StateCache(tiny, LAYER, tmp_path, 4 * size, processes=Processes(rank, 2)) for rank in range(2)]
     for rank, cache in enumerate(caches):
         cache(examples[4 + 2 * rank : 6 + 2 * rank])
     assert len(list(tmp_path.iterdir())) == 4

@@ -35,6 +35,19 @@ def train(model: Path, examples: list[Example], most_clips: int) -> TrainedAdapt
     return train_adapter(whisper, marker, examples[:14], examples[14:], lora=LoraSettings(), settings=SETTINGS)
 
 
+def test_validated_on_one_kind_of_clip_a_training_says_no_average_precision(
+    tiny_model: Path, examples: list[Example], caplog: pytest.LogCaptureFixture
+) -> None:
+    whisper = load_whisper(str(tiny_model), CPU)
+    marker = marker_of(whisper.tokenizer, "CHIME_DETECTED")
+    with caplog.at_level(logging.INFO, "event_detection_pipeline"):
+        trained = train_adapter(whisper, marker, examples[:8], examples[9:15:2], lora=LoraSettings(), settings=SETTINGS)
+    validated = [point for point in trained.history if point.validation_loss is not None]
+    assert len(validated) == SETTINGS.epochs
+    assert all(point.average_precision is None for point in validated)
+    assert "validation loss" in caplog.text and "average precision" not in caplog.text
+
+
 def test_a_marker_and_what_follows_it_are_marked_in_a_target(tiny_model: Path, examples: list[Example]) -> None:
     whisper = load_whisper(str(tiny_model), CPU)
     marker = marker_of(whisper.tokenizer, "CHIME_DETECTED")

@@ -35,6 +35,8 @@ def adapter(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("training")
     make_whisper(folder / "whisper", base_model)
     write_manifest(folder / "manifest.jsonl", [line(folder, number) for number in range(32)])
+    (folder / "elsewhere").mkdir()
+    (folder / "adapter").symlink_to("elsewhere")
     (folder / "event_detection.toml").write_text(CONFIG.format(data=(folder / "data").as_posix()))
     options = {
         "train_manifest": folder / "manifest.jsonl",
@@ -60,6 +62,12 @@ def test_train_takes_the_original_options_and_fills_the_folder(adapter: Path) ->
     assert figures["steps"] == 6  # of three clips
 
 
+def test_a_link_to_an_empty_folder_stays_and_the_folder_is_filled(adapter: Path) -> None:
+    assert adapter.is_symlink()
+    assert not (adapter.parent / "elsewhere").is_symlink()
+    verify(adapter.parent / "elsewhere")
+
+
 def test_the_card_has_the_whole_recipe(adapter: Path) -> None:
     card = " ".join((adapter / "README.md").read_text().split())
     for part in (
@@ -69,6 +77,39 @@ def test_the_card_has_the_whole_recipe(adapter: Path) -> None:
         "count 7.5 times in the loss",
     ):
         assert part in card
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"--output-dir": "a-file"}, "a-file is not empty"),
+        ({"--output-dir": "full"}, "full is not empty"),
+        ({"--output-dir": "mounted"}, "mounted is a mount point"),
+        ({"--source-tag": "<my event>"}, "--source-tag '<my event>': it must be one word"),
+        ({"--target-token": "MY EVENT"}, "--target-token 'MY EVENT': it must be one word"),
+    ],
+)
+def test_what_would_fail_at_the_end_is_said_before_the_training(
+    options: dict[str, str],
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "a-file").touch()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "something").touch()
+    (tmp_path / "mounted").mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "mounted")
+    (tmp_path / "manifest.jsonl").touch()
+    monkeypatch.chdir(tmp_path)
+    words = {"--train-manifest": "manifest.jsonl", "--output-dir": "adapter"} | options
+    monkeypatch.setattr(sys, "argv", ["event-detection", "train", *(word for pair in words.items() for word in pair)])
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(SystemExit):
+        main()
+    assert reason in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_manifest_that_is_not_there_says_which_and_who_writes_it(
