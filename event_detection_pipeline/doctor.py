@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pymongo.errors import PyMongoError
 
-from event_detection_pipeline.chronicle.database import explain
+from event_detection_pipeline.chronicle.database import ChronicleUnavailable, explain
 from event_detection_pipeline.config import Settings
 
 # What a folder with a Whisper has, each under one of its names: weights may be in parts, a tokenizer an old one.
@@ -46,6 +46,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
     for name, check in checks:
         try:
             yield check(settings)
+        except ChronicleUnavailable as error:
+            if name == "MongoDB":  # of the rest, that stays to be seen
+                yield Finding(name, False, "failed", str(error))
         except PyMongoError as error:
             yield Finding(name, False, "failed", explain(error))
         except Exception as error:  # a doctor that dies of what it finds helps nobody
@@ -168,7 +171,12 @@ def _adapters(settings: Settings) -> Finding:
     promoted = {event.name: store.promoted(event.name) for event in settings.events}
     without = [name for name, version in promoted.items() if version is None]
     found = ", ".join(str(version) for version in promoted.values() if version) or "none promoted yet"
-    advice = f"run the jobs export_training_data and retrain_adapter for: {', '.join(without)}" if without else ""
+    advice = (
+        f"run the job full_loop for: {', '.join(without)}; where less than {settings.min_samples} (min_samples) was "
+        "reviewed, give recordings first: `event-detection bootstrap`"
+        if without
+        else ""
+    )
     return Finding("adapters", True, found, advice)
 
 

@@ -4,11 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from transformers import WhisperForConditionalGeneration
 
 from event_detection_pipeline.adapters.whisper import load_whisper
 from event_detection_pipeline.config import Settings
-from event_detection_pipeline.doctor import Finding, _base_model
+from event_detection_pipeline.doctor import Finding, _base_model, examine
 from event_detection_pipeline_tests.adapters.conftest import make_whisper
 from event_detection_pipeline_tests.random_adapter import CPU
 
@@ -36,3 +37,9 @@ def test_a_file_that_a_base_model_lacks_is_named(folder: Path, name: str) -> Non
     (folder / name).unlink()
     finding = found(folder)
     assert not finding.ok and name in finding.advice
+
+
+def test_a_mongodb_that_is_away_is_told_once(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, mongodb_uri=SecretStr("mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=100"))
+    failed = [one for one in examine(settings) if not one.ok and "MongoDB" in one.advice]
+    assert [one.check for one in failed] == ["MongoDB"]

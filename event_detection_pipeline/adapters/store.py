@@ -127,8 +127,8 @@ class AdapterStore:
         if not folders:
             names = ", ".join(event.name for event in events)
             raise NoSuchAdapter(
-                f"no adapter is promoted for {names} in {self.root}: run the job retrain_adapter, or promote one with "
-                "`event-detection adapters promote`"
+                f"no adapter is promoted for {names} in {self.root}: run the job full_loop, or promote an adapter that "
+                "`event-detection adapters list` shows"
             )
         return folders
 

@@ -11,7 +11,6 @@ from event_detection_pipeline.chronicle.database import explain
 from event_detection_pipeline.cli.compare import compare
 from event_detection_pipeline.cli.shared import (
     CONTEXT,
-    EventOption,
     JsonOption,
     console,
     open_database,
@@ -33,7 +32,10 @@ ByOption = Annotated[
 
 
 @app.command("list")
-def list_adapters(event: EventOption = None, as_json: JsonOption = False) -> None:
+def list_adapters(
+    event: Annotated[str | None, typer.Option("--event", help="Only of this event; default: all.")] = None,
+    as_json: JsonOption = False,
+) -> None:
     """All adapters, with their figures on the test split they were trained with."""
     from event_detection_pipeline.adapters.catalogue import catalogue
 
@@ -41,6 +43,9 @@ def list_adapters(event: EventOption = None, as_json: JsonOption = False) -> Non
     entries = catalogue(settings, [settings.event(event)] if event else settings.events)
     if as_json:
         print_json([asdict(entry) for entry in entries])
+        return
+    if not entries:
+        console.print("no adapter has been trained yet: run the job full_loop")
         return
     rows = [
         (

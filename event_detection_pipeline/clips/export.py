@@ -61,8 +61,8 @@ class TooFewSamples(PipelineError):
     def __init__(self, found: int, needed: int) -> None:
         self.found, self.needed = found, needed
         super().__init__(
-            f"{found} clips, {needed} are needed: review more flags in the user loop, or lower min_samples "
-            "(--min-samples)"
+            f"{found} clips, {needed} are needed: give recordings (`event-detection bootstrap --audio-dir DIR`), "
+            "review more flags in the user loop, or lower min_samples (--min-samples)"
         )
 
 

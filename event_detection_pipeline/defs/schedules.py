@@ -5,6 +5,7 @@ import dagster as dg
 
 from event_detection_pipeline.chronicle.database import ChronicleUnavailable
 from event_detection_pipeline.chronicle.queries import count_samples
+from event_detection_pipeline.clips.export import manifest_path
 from event_detection_pipeline.config import load_settings
 from event_detection_pipeline.defs.events import EVENT_NAMES, run_requests
 from event_detection_pipeline.defs.jobs import export_training_data, retrain_adapter, scan_conversations
@@ -41,8 +42,12 @@ def nightly_export(context: dg.ScheduleEvaluationContext, mongo: MongoResource) 
     execution_timezone=_AUTOMATION.timezone,
     description="Train on the newest manifest; the gate decides whether the new adapter is used.",
 )
-def weekly_retraining(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
-    return list(run_requests(context.scheduled_execution_time.isoformat()))
+def weekly_retraining(context: dg.ScheduleEvaluationContext) -> dg.SkipReason | list[dg.RunRequest]:
+    settings = load_settings()
+    exported = [name for name in EVENT_NAMES if manifest_path(settings, settings.event(name)).is_file()]
+    if not exported:
+        return dg.SkipReason("there is no manifest to train on yet: the job export_training_data writes it")
+    return list(run_requests(context.scheduled_execution_time.isoformat(), exported))
 
 
 @dg.schedule(

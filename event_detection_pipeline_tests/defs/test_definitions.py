@@ -147,10 +147,13 @@ from event_detection_pipeline.defs.schedules import weekly_retraining
 tick = weekly_retraining.evaluate_tick(dg.build_schedule_context(
     scheduled_execution_time=datetime(2026, 1, 4), repository_def=defs.get_repository_def()
 ))
-print([request.partition_key for request in tick.run_requests])
+print(tick.skip_message or [request.partition_key for request in tick.run_requests])
 """
-    one, two = tmp_path / "one.toml", tmp_path / "two.toml"
-    one.write_text('[[events]]\nname = "sneeze"\n')
-    two.write_text('[[events]]\nname = "sneeze"\n[[events]]\nname = "doorbell"\n')
+    one, two, manifests = tmp_path / "one.toml", tmp_path / "two.toml", tmp_path / "manifests"
+    one.write_text(f'data_dir = "{tmp_path}"\n[[events]]\nname = "sneeze"\n')
+    two.write_text(f'data_dir = "{tmp_path}"\n[[events]]\nname = "sneeze"\n[[events]]\nname = "doorbell"\n')
+    assert "there is no manifest to train on yet" in run_python(code, EVENT_DETECTION_CONFIG=str(one))
+    manifests.mkdir()
+    (manifests / "sneeze.jsonl").touch()
     assert run_python(code, EVENT_DETECTION_CONFIG=str(one)).split("\n") == ["None", "[None]"]
-    assert run_python(code, EVENT_DETECTION_CONFIG=str(two)).split("\n") == ["['sneeze', 'doorbell']"] * 2
+    assert run_python(code, EVENT_DETECTION_CONFIG=str(two)).split("\n") == ["['sneeze', 'doorbell']", "['sneeze']"]
